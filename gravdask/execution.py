@@ -1,0 +1,231 @@
+"""Where work runs: in this process, on local worker processes, or on a Dask scheduler at an address.
+
+All three go through the same code: a runner is given a function and tasks, and gives back results as they complete,
+with a bounded number under way. A worker is one process with one thread in fact. The one place where any error of a
+unit is caught is `guarded`: there it becomes a finding of that unit, and the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+from gravdask.config import ClusterConfig
+from gravdask.errors import ExecutionError, GravdaskError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+TASKS_PER_WORKER = 4
+"""Tasks under way for each worker: enough to keep it busy, few enough to keep the client's memory flat."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is left of a unit that failed.
+
+    Attributes
+    ----------
+    reason
+        What went wrong, in words.
+    trace
+        The end of the traceback, for errors that gravdask did not foresee.
+    transient
+        Whether trying again may help (input and output, lost workers).
+    """
+
+    reason: str
+    trace: str = ""
+    transient: bool = False
+
+
+def guarded(function: Callable[[T], R], task: T) -> R | Failure:
+    """Run a unit; whatever it raises becomes a `Failure`. This is the one quarantine boundary of the program."""
+    try:
+        return function(task)
+    except GravdaskError as error:
+        return Failure(str(error))
+    except OSError as error:
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3), transient=True)
+    except Exception as error:  # noqa: BLE001
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
+
+
+def single_threaded() -> None:
+    """Keep this process to one thread in fact: Blosc, Zarr and Numba; BLAS obeys its environment variables."""
+    import numcodecs.blosc
+    import zarr
+
+    os.environ["NUMBA_NUM_THREADS"] = "1"
+    numcodecs.blosc.set_nthreads(1)
+    zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})
+
+
+class Runner(Protocol):
+    """Runs a function over tasks."""
+
+    def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[T, R | Failure]]:
+        """Give every task with its result or failure, as they complete, in no particular order."""
+        ...
+
+    def arrays(self) -> AbstractContextManager[object]:
+        """Context in which Dask arrays are computed by this runner."""
+        ...
+
+    def close(self) -> None:
+        """Give the workers back."""
+        ...
+
+
+class SerialRunner:
+    """Runs every task in this process, one after the other."""
+
+    def __init__(self, retries: int = 0) -> None:
+        self._retries = retries
+
+    def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[T, R | Failure]]:
+        """Run the tasks in their order."""
+        for task in tasks:
+            result = guarded(function, task)
+            for attempt in range(self._retries):
+                if not (isinstance(result, Failure) and result.transient):
+                    break
+                time.sleep(0.1 * 2**attempt)
+                result = guarded(function, task)
+            yield task, result
+
+    def arrays(self) -> AbstractContextManager[object]:
+        """Compute Dask arrays in this process."""
+        import dask
+
+        return dask.config.set(scheduler="synchronous")  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class DaskRunner:
+    """Runs tasks on a Dask cluster, which is started when the first task comes.
+
+    Parameters
+    ----------
+    settings
+        The ``[cluster]`` section.
+    say
+        Called with one line when the cluster stands, with its dashboard's address.
+    """
+
+    def __init__(self, settings: ClusterConfig, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._stack = ExitStack()
+        self._client: Any = None
+
+    def client(self) -> Any:  # noqa: ANN401
+        """Dask client, connected to a cluster that stands."""
+        if self._client is None:
+            self._client = self._connect()
+            self._client.run(single_threaded)
+            from distributed.diagnostics.plugin import WorkerPlugin
+
+            class OneThread(WorkerPlugin):  # type: ignore[misc]
+                """Keeps a worker to one thread from its start, also when a nanny restarts it."""
+
+                name = "gravdask-one-thread"
+
+                def setup(self, worker: Any) -> None:  # noqa: ANN401
+                    single_threaded()
+
+            self._client.register_plugin(OneThread())
+            workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
+            self._say(f"{workers} workers; dashboard {self._client.dashboard_link}")
+        return self._client
+
+    def _connect(self) -> Any:  # noqa: ANN401
+        """Start a local cluster or connect to a scheduler."""
+        from distributed import Client, LocalCluster
+
+        if self._settings.kind == "address":
+            try:
+                return self._stack.enter_context(Client(self._settings.address, timeout="30s"))
+            except OSError as error:
+                msg = f"no Dask scheduler answers at {self._settings.address!r} ({error}); start it, or use --serial"
+                raise ExecutionError(msg) from error
+        workers = self._settings.workers or os.cpu_count() or 1
+        scratch = self._settings.scratch or tempfile.gettempdir()
+        cluster = self._stack.enter_context(
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=self._settings.memory,
+                local_directory=scratch,
+                dashboard_address=":0",
+                host="127.0.0.1",
+            )
+        )
+        return self._stack.enter_context(Client(cluster))
+
+    def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[T, R | Failure]]:
+        """Run the tasks on the workers, a bounded number at a time; lost workers' tasks are run again."""
+        if not tasks:
+            return
+        from distributed import as_completed
+
+        client = self.client()
+        attempts: dict[Any, int] = {}
+        waiting = iter(enumerate(tasks))
+        under_way: dict[Any, tuple[int, T]] = {}
+
+        def submit(items: Iterable[tuple[int, T]]) -> list[Any]:
+            futures = []
+            for number, task in items:
+                future = client.submit(guarded, function, task, pure=False)
+                under_way[future] = (number, task)
+                futures.append(future)
+            return futures
+
+        width = TASKS_PER_WORKER * max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
+        completed = as_completed(submit(islice(waiting, width)))
+        for future in completed:
+            number, task = under_way.pop(future)
+            result = _result(future)
+            tries = attempts[number] = attempts.get(number, 0) + 1
+            if isinstance(result, Failure) and result.transient and tries <= self._settings.retries:
+                completed.update(submit([(number, task)]))
+                continue
+            completed.update(submit(islice(waiting, 1)))
+            yield task, result
+
+    def arrays(self) -> AbstractContextManager[object]:
+        """Compute Dask arrays on the cluster, which becomes the default scheduler by standing."""
+        self.client()
+        return nullcontext()
+
+    def close(self) -> None:
+        """Stop the workers that were started here."""
+        self._client = None
+        self._stack.close()
+
+
+def _result(future: Any) -> Any:  # noqa: ANN401
+    """Result of a finished future; a task whose workers died again and again, or that was cancelled, is a failure."""
+    if future.status == "finished":
+        return future.result()
+    if future.status == "cancelled":
+        msg = "the scheduler is gone or the work was cancelled; run again to continue"
+        raise ExecutionError(msg)
+    error = future.exception()
+    return Failure(f"the worker died each time this unit ran (out of memory?): {type(error).__name__}: {error}")
+
+
+def open_runner(settings: ClusterConfig, say: Callable[[str], None]) -> SerialRunner | DaskRunner:
+    """Make the runner that the ``[cluster]`` section asks for; workers start when they are first needed."""
+    return SerialRunner(settings.retries) if settings.kind == "serial" else DaskRunner(settings, say)

@@ -1,0 +1,1 @@
+"""From scattering coefficients to the rows that the mixture sees."""

@@ -1,0 +1,83 @@
+"""Progress that a person can follow: live bars on a terminal, plain lines in a batch log.
+
+Work announces itself through a `Progress`; nothing else of gravdask writes to the terminal. Lines in a log come at
+most every few seconds, so that a night's run leaves a page and not a flood.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+import rich.console
+import rich.progress
+
+LINE_SECONDS = 10.0
+
+
+class Progress:
+    """Reports to one stream.
+
+    Parameters
+    ----------
+    stream
+        Where to write; None keeps silent.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._live = bool(stream is not None and stream.isatty())
+        self._start = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Write one line."""
+        if self._stream is not None:
+            self._stream.write(text.rstrip() + "\n")
+            self._stream.flush()
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Counter]:
+        """Follow ``total`` steps of a piece of work; gives a counter to advance."""
+        counter = Counter(self, name, total)
+        if not self._live:
+            yield counter
+            return
+        columns = (
+            rich.progress.TextColumn("{task.description:<10}"),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TimeElapsedColumn(),
+            rich.progress.TimeRemainingColumn(),
+        )
+        console = rich.console.Console(file=self._stream)
+        with rich.progress.Progress(*columns, console=console, transient=True) as bars:
+            bar = bars.add_task(name, total=total)
+            counter.on_advance = lambda steps: bars.advance(bar, steps)
+            yield counter
+
+
+class Counter:
+    """Counts the finished steps of one task and tells of them now and then."""
+
+    def __init__(self, progress: Progress, name: str, total: int) -> None:
+        self.done = 0
+        self.on_advance = self._line
+        self._progress, self._name, self._total = progress, name, total
+        self._start = self._said = time.monotonic()
+
+    def advance(self, steps: int = 1) -> None:
+        """Count finished steps."""
+        self.done += steps
+        self.on_advance(steps)
+
+    def _line(self, steps: int) -> None:
+        """Write a line if the last one is a while ago."""
+        del steps
+        now = time.monotonic()
+        if now - self._said < LINE_SECONDS:
+            return
+        self._said = now
+        left = (now - self._start) / max(self.done, 1) * (self._total - self.done)
+        self._progress.say(f"{self._name}: {self.done} of {self._total}, about {left:.0f} s left")
