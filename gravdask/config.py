@@ -185,7 +185,6 @@ class InterpretConfig(_Section):
     q_limit: float = Field(0.01, description="largest q-value of a co-seismic component", gt=0, lt=1)
     odds_limit: float = Field(5.0, description="least odds ratio of a co-seismic component", gt=1)
     min_events: int = Field(3, description="least distinct events of a co-seismic component", ge=1)
-    max_lags: int = Field(20_000, description="most circular shifts of the null distribution", ge=100)
 
 
 class ReportConfig(_Section):

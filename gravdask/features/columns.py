@@ -123,7 +123,7 @@ def normalise(logarithms: Array, medians: Array) -> Array:
     centred = logarithms - medians
     absent = np.isnan(medians)
     if absent.any():
-        present = np.isfinite(centred[:, ~absent]).all(axis=1) if not absent.all() else np.zeros(len(centred), bool)
+        present = np.asarray(np.isfinite(centred[:, ~absent]).all(axis=1) & ~absent.all())
         centred[:, absent] = np.where(present[:, None], 0.0, np.nan)
     return centred
 

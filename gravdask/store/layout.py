@@ -6,14 +6,15 @@ nothing are not written, so the length costs nothing. Units of work write whole 
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-import zarr.errors
 from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import BloscCodec, BloscShuffle
+from zarr.errors import ZarrUserWarning
 
 from gravdask.errors import AlignmentError, StoreError
 from gravdask.grid import ORIGIN_NS, Blocks
@@ -161,7 +162,10 @@ def read_span(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
 
 def channel_names(root: zarr.Group) -> list[str]:
     """Names of the channels in a store, sorted."""
-    return sorted(name for name, group in root.groups() if "raw" in group)
+    with warnings.catch_warnings():
+        # The ledger and the tables lie beside the groups on purpose and are no part of the hierarchy.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        return sorted(name for name, group in root.groups() if "raw" in group)
 
 
 def sub_array(group: zarr.Group, path: str) -> zarr.Array[Any]:

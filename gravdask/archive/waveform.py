@@ -1,0 +1,219 @@
+"""Every waveform format that obspy reads: MiniSEED, SAC, GSE2, AH and others. The only user of obspy's waveforms."""
+
+from __future__ import annotations
+
+import glob
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import obspy
+from numpy.typing import NDArray
+from obspy.core.util.obspy_types import ObsPyException
+
+from gravdask.archive.damage import DamagedFileError
+from gravdask.archive.mseed_records import Records, looks_like_mseed, record_bytes, record_pieces, record_table
+from gravdask.archive.naming import kind_of_code
+from gravdask.archive.reader import READER_FAULTS, Source, read_head
+from gravdask.archive.traces import ChannelId, Note, Trace, grid_pieces
+from gravdask.errors import GridError, NotThisFormatError
+from gravdask.grid import SECOND_NS, Rate
+
+_ENCODINGS = {
+    "STEIM1": "int32",
+    "STEIM2": "int32",
+    "INT16": "int32",
+    "INT24": "int32",
+    "INT32": "int32",
+    "CDSN": "int32",
+    "SRO": "int32",
+    "DWWSSN": "int32",
+    "FLOAT32": "float32",
+    "FLOAT64": "float64",
+    "GEOSCOPE24": "float32",
+    "GEOSCOPE16_3": "float32",
+    "GEOSCOPE16_4": "float32",
+}
+"""Type of the decoded samples by MiniSEED encoding."""
+_UNSET = -12345.0
+"""What a SAC header holds where nothing was set."""
+_ADVICE = "fetch the file again"
+
+
+class WaveformReader:
+    """Reader of everything that obspy knows; asked last, as its formats are many."""
+
+    def read(self, source: Source) -> Iterator[Trace]:
+        """Yield the traces of a waveform file; see `gravdask.archive.Reader`."""
+        path = source.path
+        head = read_head(path, 4096)
+        if not head:
+            raise DamagedFileError(path, None, "is empty", _ADVICE)
+        mseed = looks_like_mseed(head)
+        length = record_bytes(head) if mseed else None
+        size = path.stat().st_size
+        if length and size < length:
+            what = f"MiniSEED cut off: {size} bytes, but its first record has {length} bytes; nothing is readable"
+            raise DamagedFileError(path, None, what, _ADVICE)
+        stream = _read_stream(path, head_only=source.head_only, known=mseed)
+        if source.head_only and any(_head_dtype(trace) is None for trace in stream):
+            stream = _read_stream(path, head_only=False, known=mseed)
+        one_length = mseed and {_mseed(trace, "record_length") for trace in stream} == {length}
+        if length and one_length and size % length:
+            samples = sum(trace.stats.npts for trace in stream)
+            what = (
+                f"MiniSEED cut off: {size} bytes end with {size % length} bytes of a record of {length}; "
+                f"the first {size // length} records ({samples} samples) are readable"
+            )
+            raise DamagedFileError(path, None, what, f"{_ADVICE}, or cut it to {size - size % length} bytes")
+        records = record_table(path.read_bytes(), length) if length and one_length else None
+        notes: list[Note] = []
+        traces = [trace for item in stream for trace in _to_traces(source, item, records, notes)]
+        if not traces:
+            reason = notes[0].what if notes else "holds no samples"
+            raise DamagedFileError(path, None, reason, "remove it")
+        yield from _with_first_notes(traces, notes)
+
+
+def _with_first_notes(traces: list[Trace], notes: list[Note]) -> Iterator[Trace]:
+    """Attach the notes on the file to its first trace."""
+    yield replace(traces[0], notes=(*notes, *traces[0].notes))
+    yield from traces[1:]
+
+
+def _read_stream(path: Path, *, head_only: bool, known: bool) -> list[Any]:
+    """Let obspy read a file; masked traces come back split.
+
+    Raises
+    ------
+    NotThisFormatError
+        If obspy knows no format for it.
+    DamagedFileError
+        If it fails, or warns of records that it left out.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            # escaped, as obspy takes a path for a pattern
+            stream = obspy.read(glob.escape(str(path)), headonly=head_only, check_compression=not known)
+            stream = stream if head_only else stream.split()
+        except (*READER_FAULTS, ObsPyException) as error:
+            if isinstance(error, TypeError) and "Unknown format" in str(error) and not known:
+                msg = f"{path}: not a waveform format that obspy knows"
+                raise NotThisFormatError(msg) from error
+            what = f"cannot be decoded: {' '.join(str(error).split())}"
+            raise DamagedFileError(path, None, what, _ADVICE) from error
+    lost = [str(w.message) for w in caught if type(w.message).__module__.startswith("obspy.io.mseed")]
+    if lost:
+        samples = sum(trace.stats.npts for trace in stream)
+        what = f"damaged MiniSEED of {path.stat().st_size} bytes: {lost[0]} ({samples} samples are readable)"
+        raise DamagedFileError(path, None, what, _ADVICE)
+    return list(stream)
+
+
+def _mseed(trace: Any, name: str) -> Any:  # noqa: ANN401 - obspy's headers are untyped
+    """Field of a trace's MiniSEED header, None if it has none."""
+    return trace.stats.get("mseed", {}).get(name)
+
+
+def _head_dtype(trace: Any) -> str | None:  # noqa: ANN401
+    """Type that the samples will have, known from the header alone; None if it is not."""
+    encoding = _mseed(trace, "encoding")
+    if encoding is not None:
+        return _ENCODINGS.get(encoding, "text" if encoding == "ASCII" else None)
+    return "float32" if trace.stats.get("_format") == "SAC" else None
+
+
+def _native(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Samples in a type that a trace has, in this machine's byte order, without loss; None if they are no numbers."""
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    if kind in "iub":
+        return values.astype(np.int32 if size < 4 or (kind == "i" and size == 4) else np.int64)
+    if kind == "f":
+        return values.astype(np.float32 if size <= 4 else np.float64)
+    return None
+
+
+def _place(stats: Any) -> tuple[float | None, float | None, float | None]:  # noqa: ANN401
+    """Latitude, longitude and elevation that the header of a SAC, AH or K-NET file states."""
+    header = stats.get("sac") or stats.get("knet") or stats.get("ah", {}).get("station", {})
+    values = [
+        next((_shortest(header[key]) for key in keys if key in header), None)
+        for keys in (("stla", "latitude"), ("stlo", "longitude"), ("stel", "elevation"))
+    ]
+    latitude, longitude, elevation = (None if v is None or v == _UNSET or not np.isfinite(v) else v for v in values)
+    if latitude is None or longitude is None or (latitude == 0 and longitude == 0):
+        return None, None, None
+    return latitude, longitude, elevation
+
+
+def _shortest(value: Any) -> float:  # noqa: ANN401
+    """Give the float64 of the shortest text of a number, so that a float32 34.8738 stays 34.8738."""
+    return float(str(np.float32(value))) if np.float32(value) == value else float(value)
+
+
+def _to_traces(source: Source, item: Any, records: Records | None, notes: list[Note]) -> Iterator[Trace]:  # noqa: ANN401
+    """Turn one obspy trace into traces on the nominal grid; what is left out goes to the notes."""
+    stats = item.stats
+    dtype = _head_dtype(item) if source.head_only and not len(item.data) else None
+    values = None if dtype else _native(np.asarray(item.data))
+    dtype = dtype or (values.dtype.name if values is not None else "text")
+    name = item.id
+    if not stats.npts or not stats.sampling_rate > 0 or dtype == "text":
+        notes.append(Note(f"{name}: {stats.npts} samples of {dtype} at {stats.sampling_rate} Hz were left out"))
+        return
+    if not stats.station or not stats.channel:
+        notes.append(Note(f"{name!r}: states no station or channel, and was left out", cure="name it in its header"))
+        return
+    channel = ChannelId(stats.network or source.options.network, stats.station, stats.location, stats.channel)
+    start, stated = int(stats.starttime.ns), float(stats.sampling_rate)
+    rate = Rate.from_hz(stated)
+    pieces = _pieces(source.path, item, rate, records)
+    kind = kind_of_code(stats.channel)
+    latitude, longitude, elevation = _place(stats)
+    remarks = _drift_note(name, rate, stated, pieces)
+    for number, (first, stop, slot) in enumerate(pieces):
+        yield Trace(
+            channel=channel,
+            rate=rate,
+            start_ns=start + slot * rate.seconds * SECOND_NS // rate.samples,
+            npts=stop - first,
+            values=None if values is None or source.head_only else values[first:stop],
+            dtype=dtype,
+            unit=None if kind == "pressure" else source.options.unit,
+            kind=kind,
+            stated_rate_hz=stated,
+            notes=remarks if number == 0 else (),
+            latitude=latitude,
+            longitude=longitude,
+            elevation=elevation,
+        )
+
+
+def _pieces(path: Path, item: Any, rate: Rate, records: Records | None) -> list[tuple[int, int, int]]:  # noqa: ANN401
+    """Pieces of a trace that stay on the grid, by the clock of its records or else by its stated rate."""
+    stats = item.stats
+    if records is not None:
+        name = b"".join(
+            text.encode("ascii", "replace").ljust(width)
+            for text, width in ((stats.station, 5), (stats.location, 2), (stats.channel, 3), (stats.network, 2))
+        )
+        pieces = record_pieces(records, name, int(stats.starttime.ns), int(stats.npts), rate)
+        if pieces:
+            return pieces
+    try:
+        return grid_pieces(rate, int(stats.npts), float(stats.sampling_rate))
+    except GridError as error:
+        raise DamagedFileError(path, None, str(error), "resample the record first") from error
+
+
+def _drift_note(name: str, rate: Rate, stated_hz: float, pieces: list[tuple[int, int, int]]) -> tuple[Note, ...]:
+    """Remark that the clock ran off the grid and the trace was cut."""
+    if len(pieces) < 2:
+        return ()
+    slips = pieces[-1][2] - pieces[-1][0]
+    what = f"{name}: its clock (stated rate {stated_hz} Hz) leaves the grid of {rate} by {slips:+d} samples"
+    return (Note(f"{what}; cut into {len(pieces)} traces, each within half a sample"),)

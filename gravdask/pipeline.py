@@ -1,0 +1,346 @@
+"""The pipeline: finds what is out of date, does it stage by stage, and keeps the ledger.
+
+The stages that consist of units (convert, noise, calibrate, scatter, classify) are planned from the ledger and run
+through one runner. fit, interpret and report look at the whole network and run in the client, with the runner's
+workers for their arrays.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gravdask.archive.index import ArchiveIndex
+from gravdask.archive.stations import StationTable
+from gravdask.config import STAGES, Config, digest
+from gravdask.errors import ConfigError
+from gravdask.execution import DaskRunner, Failure, SerialRunner, open_runner
+from gravdask.progress import Progress
+from gravdask.stages import archive as archive_stage
+from gravdask.stages import calibrate, classify, convert, fit, interpret, noise, report, scatter
+from gravdask.stages.base import Context, Plan, Stage, Task
+from gravdask.store.layout import channel_names, open_root
+from gravdask.store.lease import Lease
+from gravdask.store.ledger import Ledger, Record
+
+UNIT_STAGES = {
+    "noise": Stage("noise", noise.plan, noise.work, noise.prepare),
+    "calibrate": Stage("calibrate", calibrate.plan, calibrate.work, finish=calibrate.finish),
+    "scatter": Stage("scatter", scatter.plan, scatter.work, scatter.prepare),
+    "classify": Stage("classify", classify.plan, classify.work, classify.prepare),
+}
+
+
+@dataclass
+class RunRecord:
+    """What a run did.
+
+    Attributes
+    ----------
+    stages
+        A row for each stage: stage, units (known), done, skipped (up to date), quarantined, parts, seconds.
+    notes
+        What a person should know.
+    quarantine
+        What could not be used: where, line, what, cure.
+    report
+        The page, if it was written.
+    seconds
+        Wall time.
+    """
+
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
+    report: Path | None = None
+    seconds: float = 0.0
+
+    @property
+    def units_done(self) -> int:
+        """Units that this run worked on."""
+        return sum(row["done"] for row in self.stages)
+
+    @property
+    def units_skipped(self) -> int:
+        """Units that were up to date."""
+        return sum(row["skipped"] for row in self.stages)
+
+    @property
+    def units_quarantined(self) -> int:
+        """Units that failed and are listed."""
+        return sum(row["quarantined"] for row in self.stages)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all is well, 1 if something is quarantined."""
+        return 1 if self.units_quarantined or len(self.quarantine) else 0
+
+
+@dataclass
+class _Run:
+    """State of one run on the client."""
+
+    context: Context
+    runner: SerialRunner | DaskRunner
+    record: RunRecord
+    lease: Lease | None = None
+    index: ArchiveIndex | None = None
+    table: StationTable = field(default_factory=StationTable)
+    problems: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run(
+    config: Config,
+    *,
+    stages: tuple[str, ...] = STAGES,
+    channels: tuple[str, ...] = ("*",),
+    part: tuple[int, int] = (0, 1),
+    progress: Progress | None = None,
+) -> RunRecord:
+    """Do whatever of the given stages is out of date.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    stages
+        Stages to do, in any order; they run in theirs.
+    channels
+        Shell patterns of the channels to work on.
+    part
+        Share of the units to work on, as (i, n), 0 <= i < n: independent jobs take different i.
+    progress
+        Where progress is told; silent if None.
+
+    Raises
+    ------
+    GravdaskError
+        If the run cannot go on as a whole; single files and units that fail are listed in the record instead.
+    """
+    unknown = set(stages) - set(STAGES)
+    if unknown:
+        msg = f"unknown stages {sorted(unknown)}; there are {', '.join(STAGES)}"
+        raise ConfigError(msg)
+    begun = time.monotonic()
+    with _opened(config, stages, channels, part, progress or Progress()) as state:
+        for stage in (s for s in STAGES if s in stages):
+            _STEPS[stage](state)
+        if part == (0, 1) and channels == ("*",):
+            state.context.ledger.compact()
+        state.context.ledger.flush()
+        state.record.seconds = time.monotonic() - begun
+        return state.record
+
+
+@contextmanager
+def _opened(
+    config: Config, stages: tuple[str, ...], channels: tuple[str, ...], part: tuple[int, int], progress: Progress
+) -> Iterator[_Run]:
+    """Open store, ledger, lease and runner, and close them whatever happens."""
+    if "convert" not in stages:
+        open_root(config.store_path)
+    else:
+        _find_archive(config)
+        open_root(config.store_path, create=True)
+    patterns = config.archive.select if channels == ("*",) else channels
+    lease = Lease(config.store_path / "ledger" / "leases", tuple(patterns), stages, part)
+    runner = open_runner(config.cluster, progress.say)
+    with lease:
+        ledger = Ledger(config.store_path / "ledger")
+        context = Context(config, ledger, progress, part, channels)
+        context.reload()
+        state = _Run(context, runner, RunRecord(), lease)
+        if archive_stage.index_path(context).exists() and "convert" not in stages:
+            state.index = ArchiveIndex.load(archive_stage.index_path(context))
+        try:
+            yield state
+        finally:
+            ledger.flush()
+            runner.close()
+
+
+def _find_archive(config: Config) -> None:
+    """Refuse a run without an archive before anything is created.
+
+    Raises
+    ------
+    ConfigError
+        If no archive is named, or one of its roots does not exist.
+    """
+    if not config.archive.paths:
+        msg = "no archive is named: give its folder, or set archive.paths in the configuration"
+        raise ConfigError(msg)
+    for path in config.archive.paths:
+        if not Path(path).expanduser().exists():
+            msg = f"{path}: there is no such file or folder; the archive must exist"
+            raise ConfigError(msg)
+
+
+def _convert(state: _Run) -> None:
+    """Scan the archive and convert what is new."""
+    begun = time.monotonic()
+    context = state.context
+    settings = context.config.archive
+    state.table, notes = archive_stage.station_table(settings)
+    state.index = archive_stage.scan_archive(context, state.table)
+    state.table, more = archive_stage.station_table(settings, state.index.metadata_files)
+    plans, refused = archive_stage.plan_channels(context, state.index)
+    state.record.notes += [*notes, *more, *refused]
+    state.record.notes += archive_stage.create_channels(context, plans, state.table)
+    options = archive_stage.read_options(settings, state.table)
+    plan = convert.plan(context, plans, options)
+    records = _do(state, Stage("convert", lambda _: plan, convert.work), plan, begun)
+    state.record.notes += convert.overlap_notes(records)
+
+
+def _units(name: str) -> Callable[[_Run], None]:
+    """Step of a stage that consists of units."""
+
+    def step(state: _Run) -> None:
+        begun = time.monotonic()
+        stage = UNIT_STAGES[name]
+        if name == "classify":
+            state.record.notes += classify.add_channels(state.context, state.runner)
+        plan = stage.plan(state.context)
+        records = _do(state, stage, plan, begun)
+        if stage.finish is not None and records:
+            stage.finish(state.context, records)
+
+    return step
+
+
+def _do(state: _Run, stage: Stage, plan: Plan, begun: float) -> list[Record]:
+    """Do the tasks of a plan, keep their records, and sum them up in the run's record."""
+    context = state.context
+    i, n = context.part
+    tasks = plan.tasks[i::n]
+    state.record.notes += plan.notes
+    records, failed = [], 0
+    if tasks:
+        context.ledger.begin([t.record("begun") for t in tasks])
+        if stage.prepare is not None:
+            stage.prepare(context, tasks)
+        with context.progress.task(stage.name, len(tasks)) as counter:
+            for task, result in state.runner.run(stage.work, tasks):
+                failed += isinstance(result, Failure)
+                record = _failed(task, result) if isinstance(result, Failure) else result
+                if state.lease is not None:
+                    state.lease.check()
+                context.ledger.add(record)
+                records.append(record)
+                counter.advance()
+    context.ledger.flush()
+    row = {
+        "stage": stage.name,
+        "units": plan.current + len(plan.tasks),
+        "done": len(tasks) - failed,
+        "skipped": plan.current,
+        "quarantined": failed,
+        "parts": sum(len(t.stale) for t in tasks),
+        "seconds": time.monotonic() - begun,
+    }
+    state.record.stages.append(row)
+    context.progress.say(_line(row))
+    return records
+
+
+def _failed(task: Task, failure: Failure) -> Record:
+    """Record of a unit that failed: listed, and tried again by the next run."""
+    where = f"{task.stage} {task.channel} unit {task.unit} ({task.payload.get('span', 'span of the unit')})"
+    problem = {"where": where, "line": 0, "what": failure.reason, "cure": "run again; the rest is not affected"}
+    return task.record("quarantined", info={"problems": [problem], "trace": failure.trace})
+
+
+def _line(row: dict[str, Any]) -> str:
+    """One line about a stage."""
+    if not row["done"] and not row["quarantined"]:
+        return f"{row['stage']:<10} up to date ({row['skipped']} units)"
+    failed = f", {row['quarantined']} quarantined" if row["quarantined"] else ""
+    return (
+        f"{row['stage']:<10} {row['done']} units done ({row['parts']} parts), {row['skipped']} up to date{failed}, "
+        f"{row['seconds']:.1f} s"
+    )
+
+
+def _whole(state: _Run, stage: str, done: int, skipped: int, begun: float) -> None:
+    """Sum up a stage that looks at the whole network."""
+    row = {
+        "stage": stage,
+        "units": done + skipped,
+        "done": done,
+        "skipped": skipped,
+        "quarantined": 0,
+        "parts": done,
+        "seconds": time.monotonic() - begun,
+    }
+    state.record.stages.append(row)
+    state.context.progress.say(_line(row))
+
+
+def _fit(state: _Run) -> None:
+    """Fit the rates that have no model, or all on request."""
+    begun = time.monotonic()
+    wanted = fit.needs_fit(state.context)
+    present = classify.models_of(state.context)
+    before = dict(present)
+    for rate, channels in wanted.items():
+        state.record.notes += fit.fit_rate(state.context, rate, channels, state.runner)
+    state.context.ledger.flush()
+    made = sum(1 for rate, d in classify.models_of(state.context).items() if before.get(rate) != d)
+    _whole(state, "fit", made, len(set(present) - set(wanted)), begun)
+
+
+def _interpret(state: _Run) -> None:
+    """Test and name the components, if anything that they follow from changed."""
+    begun = time.monotonic()
+    events = interpret.load_events(state.context)
+    state.problems += events.problems
+    mark = interpret.fingerprint(state.context, events)
+    known = state.context.ledger.get("interpret", "*", 0)
+    if known is not None and known.finished and known.fingerprint == mark:
+        _whole(state, "interpret", 0, 1, begun)
+        return
+    state.record.notes += interpret.run(state.context, state.runner, events)
+    _whole(state, "interpret", 1, 0, begun)
+
+
+def _report(state: _Run) -> None:
+    """Write the page and the tables, if anything that they show changed."""
+    begun = time.monotonic()
+    context = state.context
+    state.record.quarantine = report.quarantine_table(context, state.index, state.problems)
+    state.record.report = context.config.report_folder / "report.html"
+    mark = report.fingerprint(context)
+    mark = digest(mark, state.record.quarantine.astype(str).to_numpy().tolist())
+    known = context.ledger.get("report", "*", 1)
+    if known is not None and known.fingerprint == mark and state.record.report.exists():
+        _whole(state, "report", 0, 1, begun)
+        return
+    summary = pd.DataFrame(state.record.stages)
+    plan = [_line(row) for row in state.record.stages]
+    report.run(context, summary, plan, state.record.notes, state.record.quarantine)
+    context.ledger.add(Record("report", "*", 1, mark, "done"))
+    _whole(state, "report", 1, 0, begun)
+
+
+_STEPS: dict[str, Callable[[_Run], None]] = {
+    "convert": _convert,
+    "noise": _units("noise"),
+    "calibrate": _units("calibrate"),
+    "scatter": _units("scatter"),
+    "fit": _fit,
+    "classify": _units("classify"),
+    "interpret": _interpret,
+    "report": _report,
+}
+
+
+def channels_of(store: Path) -> list[str]:
+    """Names of the channels in a store."""
+    return channel_names(open_root(store))

@@ -1,0 +1,102 @@
+"""Pooling of moduli over frames: kymatio's low-pass, or the mean, median or maximum within each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal, get_args
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from gravdask.scattering.filters import filter_bank
+
+Pooling = Literal["lowpass", "mean", "median", "max"]
+POOLINGS: tuple[str, ...] = get_args(Pooling)
+_REDUCE: dict[str, Callable[..., Any]] = {"mean": np.mean, "median": np.median, "max": np.max}
+
+
+@dataclass(frozen=True)
+class FramePool:
+    """Pools over the samples ``[offset + m T, offset + (m + 1) T)`` of each frame m.
+
+    Attributes
+    ----------
+    kind
+        "mean", "median" or "max".
+    frame_samples
+        T, before decimation.
+    offset
+        First sample of the first frame in the window, before decimation.
+    frames
+        Number of frames.
+    """
+
+    kind: str
+    frame_samples: int
+    offset: int
+    frames: int
+
+    def __call__(
+        self, values: NDArray[np.float64], level: int, spectra: NDArray[np.complex128] | None = None
+    ) -> NDArray[np.float64]:
+        """Pool values (n, samples), decimated by 2^level, into (n, frames); their spectra are not used."""
+        start, length = self.offset >> level, self.frame_samples >> level
+        within = values[:, start : start + self.frames * length].reshape(values.shape[0], self.frames, length)
+        pooled = _REDUCE[self.kind](within, axis=-1)
+        return np.asarray(pooled, dtype=np.float64)
+
+
+@lru_cache(maxsize=64)
+def _half_low_pass(samples: int, J: int, Q: tuple[int, int], T: int, level: int) -> NDArray[np.float64]:
+    """Low-pass on the half spectrum of a window decimated by 2^level, from frequency zero to where it has died away.
+
+    Holds kymatio's factor 2^-level, the norm of the inverse FFT, and a factor 2 for the mirrored half.
+    """
+    bins = samples >> level
+    band = filter_bank(samples, J, Q, T).low_pass.folded(bins)
+    at = np.arange(band.start, band.start + band.values.size)
+    kept = (at >= 0) & (at <= bins // 2)
+    twice = np.where((at == 0) | (2 * at == bins), 1.0, 2.0)
+    low_pass: NDArray[np.float64] = (band.values * twice)[kept] * (2.0**-level / bins)
+    return low_pass
+
+
+@dataclass(frozen=True)
+class LowPassPool:
+    """Kymatio's low-pass of scale T, decimated to the frame step.
+
+    Attributes
+    ----------
+    samples, J, Q, T
+        Parameters of the filter bank.
+    output_level
+        The frame step is 2^output_level samples.
+    first, last
+        Frames of the window that are kept.
+    """
+
+    samples: int
+    J: int
+    Q: tuple[int, int]
+    T: int
+    output_level: int
+    first: int
+    last: int
+
+    def __call__(
+        self, values: NDArray[np.float64], level: int, spectra: NDArray[np.complex128] | None = None
+    ) -> NDArray[np.float64]:
+        """Pool values (n, samples), decimated by 2^level and with half spectra ``spectra``, into (n, frames)."""
+        low_pass = _half_low_pass(self.samples, self.J, self.Q, self.T, level)
+        half = scipy.fft.rfft(values, axis=-1) if spectra is None else spectra
+        # decimation to the frame step adds up the stretches of the spectrum that become one
+        bins = self.samples >> self.output_level
+        stretches = -(-low_pass.size // bins)
+        laid = np.zeros((values.shape[0], stretches * bins), dtype=np.complex128)
+        np.multiply(half[:, : low_pass.size], low_pass, out=laid[:, : low_pass.size])
+        coarse = laid.reshape(-1, stretches, bins).sum(axis=1)
+        pooled: NDArray[np.float64] = scipy.fft.ifft(coarse, axis=-1, norm="forward").real[:, self.first : self.last]
+        return pooled

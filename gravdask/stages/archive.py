@@ -1,0 +1,281 @@
+"""From the archive's index and the metadata to the channels of the store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gravdask.archive.index import ArchiveIndex, scan
+from gravdask.archive.reader import ReadOptions
+from gravdask.archive.stations import StationTable
+from gravdask.archive.traces import ChannelId
+from gravdask.config import ArchiveConfig
+from gravdask.errors import ConfigError, GridError, ReadError, StationError, UnitsError
+from gravdask.grid import Rate, record_blocks
+from gravdask.preprocess.units import parse_unit
+from gravdask.stages.base import Context
+from gravdask.stages.channels import INTERNAL_UNITS, Calibration, Channel
+from gravdask.stages.placement import ChannelPlan, whole_archive
+from gravdask.stages.selection import matches
+from gravdask.store.layout import create_array, missing_value
+
+ALWAYS = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+
+
+def station_table(settings: ArchiveConfig, metadata_files: tuple[Path, ...] = ()) -> tuple[StationTable, list[str]]:
+    """Coordinates and sensitivities: the user's file first, then StationXML found in the archive.
+
+    Returns
+    -------
+    table, notes
+        StationXML of the archive that cannot be read is left out with a note.
+
+    Raises
+    ------
+    StationError
+        If the user's own file cannot be read or is wrong.
+    """
+    table, notes = StationTable(), []
+    if settings.stations:
+        path = Path(settings.stations).expanduser()
+        xml = path.suffix.lower() == ".xml"
+        table = StationTable.from_stationxml(path) if xml else StationTable.from_csv(path)
+    for path in metadata_files:
+        try:
+            table = table + StationTable.from_stationxml(path)
+        except StationError as error:
+            notes.append(str(error))
+    return table, notes
+
+
+def read_options(settings: ArchiveConfig, table: StationTable) -> ReadOptions:
+    """How the archive's files are read.
+
+    Raises
+    ------
+    ConfigError
+        If ``archive.units`` is no known unit.
+    """
+    if settings.units:
+        try:
+            parse_unit(settings.units)
+        except UnitsError as error:
+            msg = f"archive.units: {error}"
+            raise ConfigError(msg) from error
+    return ReadOptions(
+        clock_offset_s=settings.clock_offset_s,
+        unit=settings.units or None,
+        station_codes=table.codes,
+        station=settings.station_pattern or None,
+        network=settings.network,
+    )
+
+
+def index_path(context: Context) -> Path:
+    """Where the store keeps the index of its archive."""
+    return context.store / "ledger" / "index.parquet"
+
+
+def scan_archive(context: Context, table: StationTable) -> ArchiveIndex:
+    """Scan the archive, looking only into files that changed since the last time, and keep the index.
+
+    Raises
+    ------
+    ConfigError
+        If no archive is named.
+    ReadError
+        If a root is missing or holds no record at all.
+    """
+    settings = context.config.archive
+    if not settings.paths:
+        msg = "no archive is named: give its folder, or set archive.paths in the configuration"
+        raise ConfigError(msg)
+    previous = None
+    if index_path(context).exists():
+        try:
+            previous = ArchiveIndex.load(index_path(context))
+        except ReadError as error:
+            context.progress.say(f"scanning anew: {error}")
+    roots = [Path(p).expanduser() for p in settings.paths]
+    options = read_options(settings, table)
+    said = 0
+
+    def report(done: int, total: int, path: str) -> None:
+        nonlocal said
+        del path
+        if total >= 200 and done * 10 // total > said:
+            said = done * 10 // total
+            context.progress.say(f"scan: {done} of {total} files")
+
+    index = scan(roots, options, previous, report)
+    index.save(index_path(context))
+    return index
+
+
+def plan_channels(context: Context, index: ArchiveIndex) -> tuple[list[ChannelPlan], list[str]]:
+    """Place the traces of the chosen channels on their grids; channels that do not fit any grid are noted."""
+    paths = index.files[["file", "root", "path", "digest"]].copy()
+    paths["path"] = [str(Path(r, p)) for r, p in zip(paths["root"], paths["path"], strict=True)]
+    traces = index.traces.merge(paths[["file", "path", "digest"]], on="file")
+    traces = traces[[matches(c, context.config.archive.select) for c in traces["channel"]]]
+    traces = traces[[matches(c, context.patterns) for c in traces["channel"]]]
+    first_ns, last_ns = context.config.archive.span_ns()
+    if last_ns is not None:
+        traces = traces[traces["start_ns"] < last_ns]
+    if first_ns is not None and len(traces):
+        # A day of margin: what ends before it can touch no part of the span.
+        seconds = traces["npts"] / [Rate.parse(r).hz for r in traces["rate"]]
+        traces = traces[traces["start_ns"] + seconds * 1e9 > first_ns - 86_400e9]
+    if traces.empty:
+        span = (
+            f" between {context.config.archive.start or 'the beginning'} and {context.config.archive.end or 'the end'}"
+        )
+        msg = f"no record of the stations {', '.join(context.config.archive.select)}{span}; see 'gravdask scan'"
+        raise ReadError(msg)
+    good, notes = _fitting(traces)
+    return whole_archive(good, context.channels), notes
+
+
+def _fitting(traces: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out rates that put no whole number of samples into a day, with a note on each channel."""
+    notes, bad = [], set()
+    for rate in sorted(set(traces["rate"])):
+        try:
+            record_blocks(Rate.parse(rate))
+        except GridError as error:
+            bad.add(rate)
+            channels = ", ".join(sorted(set(traces.loc[traces["rate"] == rate, "channel"])))
+            notes.append(f"{channels}: left out: {error}")
+    return traces[~traces["rate"].isin(bad)], notes
+
+
+def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]]:
+    """Join what files and metadata say of a channel; gives notes on what is unknown or contradictory."""
+    identity = ChannelId.parse(plan.name.split("@")[0])
+    extent = (min(p.start for p in plan.placements), max(p.stop for p in plan.placements))
+    notes: list[str] = []
+    latitude, longitude, elevation = plan.location
+    try:
+        known = table.lookup(identity)
+    except StationError as error:
+        notes.append(str(error))
+        known = None
+    if known is not None and known.has_coordinates:
+        latitude, longitude = known.latitude, known.longitude
+        elevation = known.elevation if known.elevation is not None else elevation
+    quantity, unit, calibrations = _calibration(plan, identity, table, notes)
+    channel = Channel(
+        name=plan.name,
+        rate=plan.rate,
+        phases=tuple(plan.phases),
+        dtype=plan.dtype,
+        decimals=plan.decimals,
+        kind=plan.kind,
+        quantity=quantity,
+        source_unit=unit,
+        latitude=latitude,
+        longitude=longitude,
+        elevation=elevation,
+        calibrations=calibrations,
+        pressure="",
+        extent=extent,
+    )
+    if not channel.located and plan.kind in {"gravity", "seismic"}:
+        notes.append(
+            f"{plan.name}: no coordinates, so no tide is subtracted and no earthquake window predicted; "
+            "give them with --stations (CSV or StationXML)"
+        )
+    return channel, notes
+
+
+def _calibration(
+    plan: ChannelPlan, identity: ChannelId, table: StationTable, notes: list[str]
+) -> tuple[str, str, tuple[Calibration, ...]]:
+    """Quantity, stated unit and calibration table of a channel."""
+    stated = plan.units[0] if plan.units else ""
+    if len(plan.units) > 1:
+        notes.append(f"{plan.name}: its files state several units ({', '.join(plan.units)}); {stated} is taken")
+    try:
+        unit = parse_unit(stated) if stated else None
+    except UnitsError as error:
+        notes.append(f"{plan.name}: {error}; its record stays in the numbers of the source")
+        unit = None
+    if unit is not None and unit.kind != "counts":
+        entry = Calibration(*ALWAYS, unit.factor, 0.0, INTERNAL_UNITS[unit.kind])
+        return unit.kind, stated, (entry,)
+    entries = []
+    for item in table.entries:
+        about = item.metadata
+        if not (item.fits(identity) and about.sensitivity and about.input_unit):
+            continue
+        try:
+            physical = parse_unit(about.input_unit)
+        except UnitsError:
+            continue
+        if physical.kind in {"acceleration", "pressure"}:
+            start = ALWAYS[0] if about.start_ns is None else about.start_ns
+            end = ALWAYS[1] if about.end_ns is None else about.end_ns
+            factor = physical.factor / about.sensitivity
+            entries.append((physical.kind, Calibration(start, end, factor, 0.0, INTERNAL_UNITS[physical.kind])))
+    kinds = {kind for kind, _ in entries}
+    if len(kinds) == 1:
+        return kinds.pop(), stated or "counts", _disjoint([e for _, e in entries])
+    return "counts", stated or "counts", (Calibration(*ALWAYS, 1.0, 0.0, "counts"),)
+
+
+def _disjoint(entries: list[Calibration]) -> tuple[Calibration, ...]:
+    """Epochs in their order, each cut where the next begins; one that repeats another is dropped."""
+    ordered = sorted(set(entries), key=lambda e: e.start_ns)
+    kept: list[Calibration] = []
+    for entry in ordered:
+        if kept and kept[-1].end_ns > entry.start_ns:
+            if kept[-1].factor == entry.factor:
+                kept[-1] = replace(kept[-1], end_ns=max(kept[-1].end_ns, entry.end_ns))
+                continue
+            kept[-1] = replace(kept[-1], end_ns=entry.start_ns)
+        kept.append(entry)
+    return tuple(kept)
+
+
+def link_pressure(channels: dict[str, Channel]) -> dict[str, Channel]:
+    """Link every channel to its station's air pressure: that of the same rate first, then by name."""
+    barometers = sorted((c for c in channels.values() if c.quantity == "pressure"), key=lambda c: c.name)
+    linked = {}
+    for name, channel in channels.items():
+        own = [(b.rate != channel.rate, b.name) for b in barometers if b.station == channel.station]
+        linked[name] = replace(channel, pressure=min(own)[1] if own and channel.kind == "gravity" else "")
+    return linked
+
+
+def create_channels(context: Context, plans: list[ChannelPlan], table: StationTable) -> list[str]:
+    """Write what is known of the planned channels into the store and make their records; gives notes."""
+    notes: list[str] = []
+    found = dict(context.channels)
+    for plan in plans:
+        channel, remarks = describe(plan, table)
+        notes += remarks
+        known = context.channels.get(plan.name)
+        if known is not None:
+            extent = (min(known.extent[0], channel.extent[0]), max(known.extent[1], channel.extent[1]))
+            channel = replace(channel, extent=extent)
+            if (known.dtype, known.decimals) != (channel.dtype, channel.decimals):
+                notes.append(
+                    f"{plan.name}: wider numbers ({channel.dtype}, {channel.decimals} decimals) need the whole record "
+                    "to be written again"
+                )
+        found[plan.name] = channel
+    root = context.root(create=True)
+    for name, channel in link_pressure(found).items():
+        if channel == context.channels.get(name):
+            continue
+        raw = root.require_group(f"{name}/raw")
+        attributes = {"long_name": "record", "units": channel.source_unit, "coordinates": ""}
+        if channel.dtype.startswith("int"):
+            attributes |= {"scale_factor": 10.0**-channel.decimals, "missing_value": missing_value(channel.dtype)}
+        create_array(raw, "record", record_blocks(channel.rate), ("time",), channel.dtype, attributes=attributes)
+        raw.attrs.put({"channel": channel.to_attributes()})
+    context.reload()
+    return notes

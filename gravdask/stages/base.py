@@ -1,0 +1,240 @@
+"""What every stage shares: the context of a run, the task that travels to a worker, and how stale parts are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from gravdask.config import Config, digest
+from gravdask.progress import Progress
+from gravdask.stages.channels import Channel, RecordReader, load_channels
+from gravdask.store.layout import open_root
+from gravdask.store.ledger import Ledger, Record
+
+VERSIONS = {
+    "convert": 1,
+    "noise": 1,
+    "calibrate": 1,
+    "scatter": 1,
+    "fit": 1,
+    "classify": 1,
+    "interpret": 1,
+    "report": 1,
+}
+"""Raised by one when a stage's values change for the same input and configuration; part of every fingerprint."""
+
+DEFAULT_ADMITTANCE = -3.0
+
+
+@dataclass
+class Context:
+    """What the client knows during a run.
+
+    Attributes
+    ----------
+    config
+        The configuration.
+    ledger
+        The records of finished units.
+    progress
+        Where progress is told.
+    channels
+        Channels of the store that the run is about, by name; filled by `reload`.
+    part
+        Which share of the units this client works on, as (i, n).
+    """
+
+    config: Config
+    ledger: Ledger
+    progress: Progress
+    part: tuple[int, int] = (0, 1)
+    patterns: tuple[str, ...] = ("*",)
+    channels: dict[str, Channel] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Path:
+        """Folder of the store."""
+        return self.config.store_path
+
+    def root(self, create: bool = False) -> zarr.Group:
+        """Root group of the store."""
+        return open_root(self.store, create=create)
+
+    def reload(self) -> None:
+        """Read the channels' attributes from the store."""
+        self.channels = load_channels(self.root())
+
+    def chosen(self) -> list[Channel]:
+        """Channels that the run is about: those that match the patterns, sorted by name."""
+        from gravdask.stages.selection import matches
+
+        patterns = (*self.config.archive.select,)
+        names = (n for n in self.channels if matches(n, patterns) and matches(n, self.patterns))
+        return [self.channels[n] for n in sorted(names)]
+
+    def signals(self) -> list[Channel]:
+        """Chosen channels that carry ground motion: everything but air pressure."""
+        return [c for c in self.chosen() if c.kind in {"gravity", "seismic"}]
+
+    def reader(self, channel: Channel, estimated: bool = True) -> RecordReader:
+        """Make the reader of a channel's record with the admittance that applies to it.
+
+        Parameters
+        ----------
+        channel
+            The channel.
+        estimated
+            Whether a regressed admittance may be used; the noise convention has a fixed one.
+        """
+        settings = self.config.preprocess
+        admittance = DEFAULT_ADMITTANCE if settings.admittance == "regressed" else settings.admittance
+        record = self.ledger.get("calibrate", channel.name, -1)
+        if settings.admittance == "regressed" and estimated and record is not None:
+            admittance = float(record.info.get("admittance") or DEFAULT_ADMITTANCE)
+        return RecordReader(self.store, channel, self.channels.get(channel.pressure), settings, admittance)
+
+    def record_content(self, channel: Channel) -> dict[int, str]:
+        """Digest of every chunk of a channel's record that holds something, by chunk number."""
+        return {
+            int(chunk): text
+            for record in self.ledger.of_stage("convert")
+            if record.channel == channel.name and record.finished
+            for chunk, text in record.content.items()
+        }
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit of work on its way to a worker.
+
+    Attributes
+    ----------
+    stage, channel, unit
+        The unit.
+    fingerprint
+        Digest of everything that its values follow from.
+    cells
+        Digest of the inputs of each part (chunk, day, segment) that has any input.
+    stale
+        Parts to compute; the others stand in the store already.
+    payload
+        What the stage's function needs besides: small, plain values.
+    """
+
+    stage: str
+    channel: str
+    unit: int
+    fingerprint: str
+    cells: dict[str, str]
+    stale: tuple[int, ...]
+    payload: dict[str, Any]
+
+    def record(self, status: str = "done", **values: Any) -> Record:  # noqa: ANN401
+        """Record of this unit as it stands in the ledger."""
+        return Record(self.stage, self.channel, self.unit, self.fingerprint, status, cells=self.cells, **values)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of the pipeline.
+
+    Attributes
+    ----------
+    name
+        Its name, as on the command line.
+    plan
+        Gives the tasks that are out of date and how many units are up to date.
+    work
+        Does one task on a worker.
+    prepare
+        Called by the client before the tasks start: makes the arrays that they write to.
+    finish
+        Called by the client when all units are through, with the records of this run.
+    """
+
+    name: str
+    plan: Callable[[Context], Plan]
+    work: Callable[[Task], Record]
+    prepare: Callable[[Context, list[Task]], None] | None = None
+    finish: Callable[[Context, list[Record]], None] | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a stage has to do.
+
+    Attributes
+    ----------
+    tasks
+        Units out of date.
+    current
+        Units up to date.
+    notes
+        What a person should know: refused channels, new phases, overlaps.
+    parts
+        Parts (chunks, days, segments) that the tasks will compute.
+    """
+
+    tasks: list[Task]
+    current: int
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def parts(self) -> int:
+        """Parts (chunks, days, segments) that the tasks will compute."""
+        return sum(len(t.stale) for t in self.tasks)
+
+
+def make_task(
+    context: Context, stage: str, channel: str, unit: int, cells: dict[str, str], settings: str, payload: dict[str, Any]
+) -> Task | None:
+    """Compare a unit with the ledger; None where nothing is to be done.
+
+    Parameters
+    ----------
+    cells
+        Digest of the inputs of each part of the unit.
+    settings
+        Digest of everything that all parts depend on: configuration, channel, version. When it changes, every part
+        is stale.
+    payload
+        For the stage's function.
+    """
+    fingerprint = digest(VERSIONS[stage], settings, cells)
+    record = context.ledger.get(stage, channel, unit)
+    if record is not None and record.finished and record.fingerprint == fingerprint:
+        return None
+    if record is None and not cells:
+        return None
+    same = record is not None and record.finished and record.info.get("settings") == settings
+    old = record.cells if same and record is not None else {}
+    changed = {c for c in cells.keys() | old.keys() if cells.get(c) != old.get(c)}
+    payload = {**payload, "settings": settings, "fresh": not same}
+    return Task(stage, channel, unit, fingerprint, cells, tuple(sorted(int(c) for c in changed)), payload)
+
+
+def group_cells(cells: dict[int, str], units: Callable[[int], Iterable[int]]) -> dict[int, dict[str, str]]:
+    """Distribute parts over the units that hold them, each unit's parts in order."""
+    grouped: dict[int, dict[str, str]] = {}
+    for cell in sorted(cells):
+        for unit in units(cell):
+            grouped.setdefault(unit, {})[str(cell)] = cells[cell]
+    return grouped
+
+
+def known_units(context: Context, stage: str, channel: str) -> set[int]:
+    """Units of a channel that the ledger knows: they must be looked at even when no input is left."""
+    return {r.unit for r in context.ledger.of_stage(stage) if r.channel == channel and r.unit >= 0}
+
+
+def content_digest(values: NDArray[Any]) -> str:
+    """Short digest of an array's bytes."""
+    import hashlib
+
+    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=8).hexdigest()

@@ -1,0 +1,246 @@
+"""convert: archive files to the channels' records, losslessly, onto the absolute grid.
+
+A unit is one shard of one channel. Its parts are the shard's chunks; a part's digest is made of every trace that
+touches it, so that a new, replaced or removed file redoes exactly the chunks that it touches. Where traces overlap,
+a sample is taken from the trace whose nearer end is farther away (filtered records are wrong near their ends), and
+between equals from the file of the lower digest.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gravdask.archive.reader import ReadOptions, read_file
+from gravdask.archive.traces import Trace
+from gravdask.config import digest
+from gravdask.errors import ReadError
+from gravdask.grid import Blocks, record_blocks, sample_at
+from gravdask.stages.base import VERSIONS, Context, Plan, Task, content_digest, known_units, make_task
+from gravdask.stages.placement import ChannelPlan, Placement, span_text
+from gravdask.store.layout import missing_value, open_root, read_span, sub_array, write_unit
+from gravdask.store.ledger import Record
+
+
+def plan(context: Context, channels: list[ChannelPlan], options: ReadOptions) -> Plan:
+    """Find the units whose files changed.
+
+    Parameters
+    ----------
+    context
+        Of the run.
+    channels
+        The archive on the grid, for the chosen channels.
+    options
+        How the files are read.
+    """
+    tasks, current, notes = [], 0, []
+    for channel in channels:
+        notes += channel.notes
+        blocks = record_blocks(channel.rate)
+        settings = digest(VERSIONS["convert"], channel.dtype, channel.decimals)
+        cells = _cells(channel, blocks)
+        per_unit = blocks.shard // blocks.chunk
+        units = {c // per_unit for c in cells} | known_units(context, "convert", channel.name)
+        for unit in sorted(units):
+            mine = {str(c): d for c, d in cells.items() if c // per_unit == unit}
+            mine = _within_span(context, channel, blocks, unit, mine, settings)
+            start, stop = blocks.unit_span(unit)
+            payload = {
+                "store": context.store,
+                "options": options,
+                "blocks": blocks,
+                "dtype": channel.dtype,
+                "decimals": channel.decimals,
+                "span": span_text(channel.rate, start, stop),
+                "placements": [p for p in channel.placements if p.start < stop and p.stop > start],
+            }
+            task = make_task(context, "convert", channel.name, unit, mine, settings, payload)
+            current += task is None
+            if task is not None:
+                tasks.append(task)
+    return Plan(tasks, current, notes)
+
+
+def _cells(channel: ChannelPlan, blocks: Blocks) -> dict[int, str]:
+    """Digest, for every chunk that a trace touches, of all traces that touch it."""
+    touching: dict[int, list[tuple[str, int, int, int]]] = {}
+    for p in channel.placements:
+        for chunk in range(p.start // blocks.chunk, -(-p.stop // blocks.chunk)):
+            touching.setdefault(chunk, []).append((p.digest, p.number, p.start, p.npts))
+    return {chunk: digest(sorted(set(items))) for chunk, items in touching.items()}
+
+
+def _within_span(
+    context: Context, channel: ChannelPlan, blocks: Blocks, unit: int, cells: dict[str, str], settings: str
+) -> dict[str, str]:
+    """Leave the chunks outside the configured span of time as they are in the store."""
+    first_ns, last_ns = context.config.archive.span_ns()
+    if first_ns is None and last_ns is None:
+        return cells
+    first = 0 if first_ns is None else sample_at(channel.rate, first_ns) // blocks.chunk
+    last = blocks.length if last_ns is None else -(-sample_at(channel.rate, last_ns) // blocks.chunk)
+    record = context.ledger.get("convert", channel.name, unit)
+    old = record.cells if record is not None and record.info.get("settings") == settings else {}
+    return {
+        **{c: d for c, d in old.items() if not first <= int(c) < last},
+        **{c: d for c, d in cells.items() if first <= int(c) < last},
+    }
+
+
+def work(task: Task) -> Record:
+    """Write one shard of one channel's record."""
+    begun = time.monotonic()
+    payload = task.payload
+    blocks: Blocks = payload["blocks"]
+    start, _ = blocks.unit_span(task.unit)
+    array = sub_array(open_root(payload["store"], create=True), f"{task.channel}/raw/record")
+    missing = missing_value(array.dtype)
+    if payload["fresh"]:
+        samples = np.full(blocks.shard, missing, array.dtype)
+    else:
+        samples = read_span(array, start, start + blocks.shard)
+    stale = np.zeros(blocks.shard // blocks.chunk, bool)
+    stale[[c - start // blocks.chunk for c in task.stale]] = True
+    samples.reshape(-1, blocks.chunk)[stale] = missing
+    merger = _Merger(samples, np.repeat(stale, blocks.chunk), start, missing)
+    problems = _merge_files(task, merger)
+    write_unit(array, start, samples)
+    content = _content(samples, blocks.chunk, start, missing)
+    return task.record(
+        "done" if content else "empty",
+        content=content,
+        info={
+            "settings": payload["settings"],
+            "problems": problems,
+            "overlapping": merger.overlapping,
+            "differing": merger.differing,
+        },
+        seconds=time.monotonic() - begun,
+    )
+
+
+def _content(samples: NDArray[Any], chunk: int, start: int, missing: float) -> dict[str, str]:
+    """Digest of every chunk that holds a sample, by chunk number."""
+    content = {}
+    for n, part in enumerate(samples.reshape(-1, chunk)):
+        present = part != missing if samples.dtype.kind == "i" else np.isfinite(part)
+        if present.any():
+            content[str(start // chunk + n)] = content_digest(part)
+    return content
+
+
+def _merge_files(task: Task, merger: _Merger) -> list[dict[str, Any]]:
+    """Read every file once, in the order of the digests, and merge its traces; unreadable files are listed."""
+    problems: list[dict[str, Any]] = []
+    by_file: dict[tuple[str, str], list[Placement]] = {}
+    for placement in task.payload["placements"]:
+        if merger.wants(placement):
+            by_file.setdefault((placement.digest, placement.path), []).append(placement)
+    seen: set[str] = set()
+    for (file_digest, path), placements in sorted(by_file.items()):
+        if file_digest in seen:
+            continue
+        try:
+            traces = read_file(Path(path), task.payload["options"])
+            for placement in sorted(placements, key=lambda p: p.number):
+                trace = _trace(traces, placement, path)
+                merger.merge(placement, _numbers(trace, merger.samples.dtype, task.payload["decimals"]))
+            seen.add(file_digest)
+        except (ReadError, OSError) as error:
+            problems.append({"where": path, "line": 0, "what": str(error), "cure": f"left out of {task.channel}"})
+    return problems
+
+
+def _trace(traces: list[Trace], placement: Placement, path: str) -> Trace:
+    """Pick the trace that the index speaks of.
+
+    Raises
+    ------
+    ReadError
+        If the file holds another one now.
+    """
+    if placement.number >= len(traces) or traces[placement.number].npts != placement.npts:
+        msg = f"{path}: the file changed since it was scanned; run again"
+        raise ReadError(msg)
+    return traces[placement.number]
+
+
+def _numbers(trace: Trace, dtype: np.dtype[Any], decimals: int) -> NDArray[Any]:
+    """Bring a trace's numbers to the channel's type and decimals, exactly."""
+    values = np.asarray(trace.values)
+    if dtype.kind == "i":
+        return values.astype(dtype) * dtype.type(10 ** (decimals - trace.decimals))
+    return values.astype(dtype) * dtype.type(10.0**-trace.decimals) if trace.decimals else values.astype(dtype)
+
+
+class _Merger:
+    """Puts traces into the samples of a unit and resolves overlaps, independent of the order of what is read.
+
+    Parameters
+    ----------
+    samples
+        The unit's samples, changed in place.
+    open_mask
+        Where samples may be changed, same shape.
+    start
+        Sample index of the first.
+    missing
+        Value of a missing sample.
+    """
+
+    def __init__(self, samples: NDArray[Any], open_mask: NDArray[np.bool_], start: int, missing: float) -> None:
+        self.samples = samples
+        self.overlapping = 0
+        self.differing = 0
+        self._open = open_mask
+        self._start = start
+        self._missing = missing
+        self._edge: NDArray[np.int32] = np.full(samples.size, -1, np.int32)
+
+    def _slice(self, placement: Placement) -> slice:
+        """Part of the unit that a placement covers."""
+        return slice(
+            max(placement.start - self._start, 0), max(min(placement.stop - self._start, self.samples.size), 0)
+        )
+
+    def wants(self, placement: Placement) -> bool:
+        """Whether any sample of a placement may be changed."""
+        return bool(self._open[self._slice(placement)].any())
+
+    def merge(self, placement: Placement, numbers: NDArray[Any]) -> None:
+        """Take the samples of a trace wherever its nearer end is farther than that of what is there."""
+        part = self._slice(placement)
+        offset = part.start + self._start - placement.start
+        incoming = numbers[offset : offset + part.stop - part.start]
+        inside = np.arange(offset, offset + len(incoming), dtype=np.int64)
+        edge = np.minimum(inside, placement.npts - 1 - inside).astype(np.int32)
+        present = np.isfinite(incoming) if incoming.dtype.kind == "f" else incoming != self._missing
+        present &= self._open[part]
+        covered = present & (self._edge[part] >= 0)
+        self.overlapping += int(covered.sum())
+        self.differing += int((covered & (self.samples[part] != incoming)).sum())
+        better = present & (edge > self._edge[part])
+        self.samples[part][better] = incoming[better]
+        self._edge[part][better] = edge[better]
+
+
+def overlap_notes(records: list[Record]) -> list[str]:
+    """Tell of channels whose files overlap, and by how many samples they differ there."""
+    totals: dict[str, tuple[int, int]] = {}
+    for record in records:
+        if record.info.get("overlapping"):
+            over, differ = totals.get(record.channel, (0, 0))
+            totals[record.channel] = (over + record.info["overlapping"], differ + record.info["differing"])
+    return [
+        f"{c}: {o} samples are in more than one file, {d} of them with other values" for c, (o, d) in totals.items()
+    ]
+
+
+def problem_rows(records: list[Record]) -> list[dict[str, Any]]:
+    """Problems that the units of this stage found, as rows of the quarantine list."""
+    return [dict(p) for r in records for p in r.info.get("problems", ())]

@@ -1,0 +1,269 @@
+"""fit: one frozen model for each rate, from all frames of all its channels.
+
+The rows stay on the workers as a Dask array: dask-ml's StandardScaler runs over all of them, its PCA over a seeded
+sample that every stratum of station and time enters at the same share, and the mixture over all projected rows.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+from gravdask.config import FitConfig, digest
+from gravdask.execution import DaskRunner, Failure, SerialRunner
+from gravdask.features.columns import (
+    Columns,
+    choose_columns,
+    column_medians,
+    log_columns,
+    normalise,
+    path_medians,
+    sampled,
+)
+from gravdask.features.projection import Projection, fit_projection
+from gravdask.grid import Rate, frame_blocks
+from gravdask.mixture import GaussianMixture
+from gravdask.scattering import ScatteringNetwork
+from gravdask.stages.base import VERSIONS, Context
+from gravdask.stages.channels import Channel
+from gravdask.stages.model import Medians, Model, current_digest, save_model
+from gravdask.stages.scatter import network_for
+from gravdask.stages.selection import model_channels
+from gravdask.store.layout import open_root, read_span, sub_array
+from gravdask.store.ledger import Record
+
+Array = NDArray[np.float64]
+DEFAULT_COMPONENTS = 7
+DEFAULT_FEATURES = 10
+ROWS_PER_FEATURE = 50
+ROWS_PER_PARAMETER_ROW = 12
+
+
+@dataclass(frozen=True)
+class Part:
+    """Frames of one channel in one unit.
+
+    Attributes
+    ----------
+    store, channel, unit
+        Where they are.
+    start, stop
+        Range of frames that may hold coefficients.
+    """
+
+    store: Path
+    channel: str
+    unit: int
+    start: int
+    stop: int
+
+    def coefficients(self) -> NDArray[np.float32]:
+        """Coefficients (frame, path), NaN rows where a frame has none."""
+        array = sub_array(open_root(self.store), f"{self.channel}/scattering/coefficients")
+        return read_span(array, self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one pass over a channel's coefficients finds.
+
+    Attributes
+    ----------
+    medians
+        Normalisation of the channel.
+    rows
+        Valid frames of each part.
+    """
+
+    medians: Medians
+    rows: tuple[int, ...]
+
+
+def parts_of(context: Context, channel: Channel) -> list[Part]:
+    """Finished units of a channel's coefficients, each trimmed to where it holds frames."""
+    parts = []
+    for record in context.ledger.of_stage("scatter"):
+        if record.channel == channel.name and record.finished and record.info.get("frames"):
+            start, stop = record.info["extent"]
+            parts.append(Part(context.store, channel.name, record.unit, start, stop))
+    return parts
+
+
+def survey(task: tuple[list[Part], Columns]) -> Survey:
+    """Count the valid frames of a channel and find its medians."""
+    parts, columns = task
+    blocks = [p.coefficients() for p in parts]
+    rows = tuple(int(np.isfinite(b).all(axis=1).sum()) for b in blocks)
+    together = np.concatenate(blocks)
+    medians = path_medians(together)
+    return Survey(Medians(medians, column_medians(log_columns(together, medians, columns))), rows)
+
+
+def columns_for(network: ScatteringNetwork, settings: FitConfig) -> Columns:
+    """Columns of a network by the configuration."""
+    paths = network.paths
+    return choose_columns(
+        np.asarray(paths["order"].values, np.int64),
+        np.asarray(paths["frequency_1"].values),
+        np.asarray(paths["frequency_2"].values),
+        network.frame_samples / network.sampling_rate,
+        settings.blocks,
+    )
+
+
+def needs_fit(context: Context) -> dict[str, list[Channel]]:
+    """Rates that have no model yet, or that a refit was asked for, with their channels."""
+    wanted: dict[str, list[Channel]] = {}
+    root = context.root()
+    for channel in model_channels(context.signals(), context.config.fit.channels):
+        network = network_for(channel.rate, context.config.scattering)
+        present = current_digest(root, str(channel.rate), network.digest)
+        if not present or context.config.fit.refit == "always":
+            wanted.setdefault(str(channel.rate), []).append(channel)
+    return wanted
+
+
+def fit_rate(context: Context, rate: str, channels: list[Channel], runner: SerialRunner | DaskRunner) -> list[str]:
+    """Fit and store the model of one rate; gives notes on what was left out, and why.
+
+    A rate whose channels have too few frames gets no model, and the notes say so.
+    """
+    begun = time.monotonic()
+    settings = context.config.fit
+    network = network_for(Rate.parse(rate), context.config.scattering)
+    columns = columns_for(network, settings)
+    surveys, notes = _survey_all(context, channels, columns, network, runner)
+    if not surveys:
+        return [*notes, f"{rate}: no model is fitted, because no channel has enough frames (fit.min_days)"]
+    keep = np.mean([np.isnan(s.medians.column) for s in surveys.values()], axis=0) < 0.5
+    columns = columns.take(keep)
+    medians = {n: Medians(s.medians.path, s.medians.column[keep]) for n, s in surveys.items()}
+    parts = {n: parts_of(context, context.channels[n]) for n in surveys}
+    counts = [(p, r, medians[n]) for n, s in surveys.items() for p, r in zip(parts[n], s.rows, strict=True) if r]
+    total = sum(rows for _, rows, _ in counts)
+    n_features, n_components = _sizes(settings, total, len(columns))
+    with runner.arrays():
+        projection = _fit_projection(counts, columns, settings, n_features)
+        rows = _array([(_project, p, r, (m, columns, projection)) for p, r, m in counts], n_features).persist()
+        mixture, words = _fit_mixture(rows, n_components, settings)
+        score = float(mixture.score(rows))
+    provenance = {
+        "channels": sorted(surveys),
+        "rows": total,
+        "mean_log_likelihood": score,
+        "converged": bool(mixture.converged_),
+        "settings": settings.model_dump(mode="json"),
+        "version": VERSIONS["fit"],
+    }
+    model = Model(rate, network.digest, columns, projection, mixture, medians, {}, provenance)
+    save_model(context.store, model)
+    context.ledger.add(
+        Record("fit", rate, 0, digest(model.digest), "done", info=provenance, seconds=time.monotonic() - begun)
+    )
+    about = f"{rate}: model {model.digest} of {n_components} components in {n_features} features from {total} frames"
+    return [*notes, about, *words]
+
+
+def _survey_all(
+    context: Context,
+    channels: list[Channel],
+    columns: Columns,
+    network: ScatteringNetwork,
+    runner: SerialRunner | DaskRunner,
+) -> tuple[dict[str, Survey], list[str]]:
+    """Survey every channel; leave out those with too few frames, and those that fail, with a note."""
+    least = context.config.fit.min_days * 86_400 * network.sampling_rate / network.frame_samples
+    tasks = [(parts, columns) for c in channels if (parts := parts_of(context, c))]
+    found: dict[str, Survey] = {}
+    notes = [f"{c.name}: no frames, not in the fit" for c in channels if not parts_of(context, c)]
+    for (parts, _), result in runner.run(survey, tasks):
+        name = parts[0].channel
+        if isinstance(result, Failure):
+            notes.append(f"{name}: not in the fit: {result.reason}")
+        elif sum(result.rows) < least:
+            notes.append(f"{name}: {sum(result.rows)} valid frames, the fit asks for {least:.0f} (fit.min_days)")
+        else:
+            found[name] = result
+    return dict(sorted(found.items())), sorted(notes)
+
+
+def _sizes(settings: FitConfig, rows: int, columns: int) -> tuple[int, int]:
+    """Numbers of principal components and of mixture components: those asked for, or fewer for short records."""
+    features = settings.n_features or max(min(DEFAULT_FEATURES, rows // ROWS_PER_FEATURE), 2)
+    features = min(features, columns)
+    components = settings.n_components or min(max(rows // (ROWS_PER_PARAMETER_ROW * features), 2), DEFAULT_COMPONENTS)
+    return features, components
+
+
+def _fit_projection(
+    counts: list[tuple[Part, int, Medians]], columns: Columns, settings: FitConfig, n_features: int
+) -> Projection:
+    """Fit scaling and principal components."""
+    total = sum(rows for _, rows, _ in counts)
+    rows = _array([(_columns, p, r, (m, columns)) for p, r, m in counts], len(columns))
+    share = min(1.0, settings.sample_megabytes * 1e6 / (8.0 * total * len(columns)))
+    samples = [dask.delayed(_sample)(p, m, columns, settings.seed, share, pure=False) for p, _, m in counts]
+    sample = np.concatenate(dask.compute(*samples))
+    return fit_projection(rows, sample, min(n_features, len(sample)), settings.seed)
+
+
+def _array(tasks: list[tuple[Any, Part, int, tuple[Any, ...]]], width: int) -> da.Array:
+    """Lift a function over the parts to one Dask array of known chunk sizes."""
+    blocks = [
+        da.from_delayed(dask.delayed(function)(part, *others, pure=False), (rows, width), np.float64)
+        for function, part, rows, others in tasks
+    ]
+    return da.concatenate(blocks)
+
+
+def _columns(part: Part, medians: Medians, columns: Columns) -> Array:
+    """Normalised logarithmic columns of a part's valid frames."""
+    coefficients = part.coefficients()
+    valid = np.isfinite(coefficients).all(axis=1)
+    return normalise(log_columns(coefficients[valid], medians.path, columns), medians.column)
+
+
+def _sample(part: Part, medians: Medians, columns: Columns, seed: int, share: float) -> Array:
+    """Rows of a part that enter the sample, chosen by a hash of channel and frame."""
+    coefficients = part.coefficients()
+    frames = part.start + np.flatnonzero(np.isfinite(coefficients).all(axis=1))
+    chosen = sampled(zlib.crc32(part.channel.encode()) + (seed << 32), frames, share)
+    rows = coefficients[frames[chosen] - part.start]
+    return normalise(log_columns(rows, medians.path, columns), medians.column)
+
+
+def _project(part: Part, medians: Medians, columns: Columns, projection: Projection) -> Array:
+    """Features of a part's valid frames."""
+    return projection.transform(_columns(part, medians, columns))
+
+
+def _fit_mixture(rows: da.Array, n_components: int, settings: FitConfig) -> tuple[GaussianMixture, list[str]]:
+    """Fit the mixture; what it warns of becomes notes of the run."""
+    mixture = GaussianMixture(
+        n_components, random_state=settings.seed, n_init=settings.starts, max_iter=500, tol=1e-4, reg_covar=1e-4
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mixture.fit(rows)
+    return mixture, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+
+
+def frame_span_of(context: Context, channel: Channel) -> tuple[int, int]:
+    """First frame and last + 1 that any finished unit of a channel holds, (0, 0) without any."""
+    parts = parts_of(context, channel)
+    return (min(p.start for p in parts), max(p.stop for p in parts)) if parts else (0, 0)
+
+
+def frame_cut(context: Context, channel: Channel) -> Any:  # noqa: ANN401
+    """How the channel's frames are cut into units."""
+    network = network_for(channel.rate, context.config.scattering)
+    return frame_blocks(channel.rate, network.frame_samples, network.n_paths)

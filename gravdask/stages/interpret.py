@@ -1,0 +1,293 @@
+"""interpret: what each component is, by tests against predicted earthquake arrivals and other evidence.
+
+One unit for the whole network. A component is a statistical class until a test names it; without a catalogue or
+without coordinates nothing is tested, and the names say so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gravdask.catalog.readers import read_catalog
+from gravdask.catalog.windows import WindowSettings, predicted_windows
+from gravdask.config import digest
+from gravdask.execution import DaskRunner, Failure, SerialRunner
+from gravdask.interpret.association import associate
+from gravdask.interpret.calendar import class_intervals
+from gravdask.interpret.events import before_counts, event_table
+from gravdask.interpret.evidence import (
+    excess_sums,
+    gap_shares,
+    microseism_correlations,
+    period_excess,
+    station_shares,
+)
+from gravdask.interpret.naming import Evidence, NamingSettings, label_map, name_components
+from gravdask.stages.base import VERSIONS, Context
+from gravdask.stages.channels import Channel, RecordReader
+from gravdask.stages.classify import models_of
+from gravdask.stages.frames import MICROSEISM_PERIODS_S, Network, first_order_periods, log_first_order, read_network
+from gravdask.stages.model import load_model
+from gravdask.stages.noise import daily_series
+from gravdask.store.layout import put_table, read_span, sub_array
+from gravdask.store.ledger import Record
+
+RMS_PERIODS_S = (14.0, 28.0)
+"""Octave around 20 s in which a station's own rms is taken."""
+WINDOW_COLUMNS = ("channel", "event_id", "first_arrival_ns", "end_ns", "predicted_acceleration", "visible")
+TABLES = ("components", "events", "intervals", "before", "windows")
+
+
+@dataclass(frozen=True)
+class Events:
+    """The catalogue of a run.
+
+    Attributes
+    ----------
+    table
+        Events from the least magnitude on.
+    problems
+        Rows of the quarantine list.
+    digest
+        Of the events; '' without a catalogue.
+    """
+
+    table: pd.DataFrame
+    problems: list[dict[str, Any]]
+    digest: str
+
+
+def load_events(context: Context) -> Events:
+    """Read the configured catalogue; empty without one."""
+    settings = context.config.interpret
+    if not settings.catalog:
+        return Events(pd.DataFrame(), [], "")
+    catalog = read_catalog(Path(settings.catalog).expanduser())
+    problems = [{"where": p.path, "line": p.line or 0, "what": p.what, "cure": p.cure} for p in catalog.problems]
+    chosen = catalog.events[catalog.events["magnitude"] >= settings.min_magnitude]
+    return Events(chosen.reset_index(drop=True), problems, catalog.digest)
+
+
+def fingerprint(context: Context, events: Events) -> str:
+    """Digest of everything that the interpretation follows from."""
+    classes = [(r.channel, r.unit, r.fingerprint) for r in context.ledger.of_stage("classify")]
+    noise = [(r.channel, r.unit, r.fingerprint) for r in context.ledger.of_stage("noise")]
+    places = [(c.name, c.latitude, c.longitude) for c in context.signals()]
+    settings = context.config.interpret.model_dump(exclude={"catalog"})
+    return digest(VERSIONS["interpret"], classes, noise, places, events.digest, settings, models_of(context))
+
+
+def run(context: Context, runner: SerialRunner | DaskRunner, events: Events) -> list[str]:
+    """Interpret the classes of every rate and write what was found; gives notes."""
+    begun = time.monotonic()
+    mark = fingerprint(context, events)
+    notes: list[str] = []
+    context.ledger.begin([Record("interpret", "*", 0, mark, "begun")])
+    rates = {}
+    for rate, model_digest in models_of(context).items():
+        network = read_network(context, rate, load_model(context.store, rate, model_digest))
+        if network is not None:
+            notes += _one_rate(context, runner, network, rate, events)
+            rates[rate] = model_digest
+    info = {"rates": rates, "problems": events.problems, "notes": notes}
+    context.ledger.add(Record("interpret", "*", 0, mark, "done", info=info, seconds=time.monotonic() - begun))
+    context.ledger.flush()
+    return notes
+
+
+def _one_rate(
+    context: Context, runner: SerialRunner | DaskRunner, network: Network, rate: str, events: Events
+) -> list[str]:
+    """Test and name the components of one rate."""
+    settings = context.config.interpret
+    located = [c for c in network.channels if c.located]
+    windows, notes = _windows(context, network, located, events)
+    table = associate(network.frames, windows, n_components=network.model.n_components)
+    evidence, excess = _evidence(context, network)
+    naming = NamingSettings(
+        coseismic_q=settings.q_limit, coseismic_odds=settings.odds_limit, coseismic_events=settings.min_events
+    )
+    named = name_components(table, evidence, naming)
+    components = table.merge(named, on="component")
+    labels = label_map(named)
+    peaks = _peaks(context, runner, network, windows)
+    seen = event_table(network.frames, windows, labels, peaks) if len(windows) else pd.DataFrame()
+    if len(seen):
+        places = events.table.set_index("event_id")["place"]
+        seen["place"] = [str(places.get(e, "")) for e in seen["event_id"]]
+    tables = {
+        "components": components,
+        "events": seen,
+        "intervals": class_intervals(network.frames, labels, network.posterior),
+        "before": _before(network, windows, seen),
+        "windows": windows,
+    }
+    for name, values in tables.items():
+        _save(context.store, rate, name, values)
+    _write_group(context, rate, components, excess, network)
+    return notes
+
+
+def _windows(
+    context: Context, network: Network, located: list[Channel], events: Events
+) -> tuple[pd.DataFrame, list[str]]:
+    """Predicted windows of the events that fall into the span of the frames."""
+    empty = pd.DataFrame({c: pd.Series(dtype=bool if c == "visible" else "int64") for c in WINDOW_COLUMNS})
+    if not events.digest:
+        return empty, ["no earthquake catalogue: no component was tested for association (--catalog FILE)"]
+    if not located:
+        return empty, ["no channel has coordinates: no component was tested for association (--stations FILE)"]
+    span = network.frames.starts_ns(0, network.frames.n_frames + 1)
+    margin = 4 * 86_400 * 10**9
+    table = events.table
+    table = table[(table["time_ns"] > span[0] - margin) & (table["time_ns"] < span[-1])]
+    places = pd.DataFrame(
+        {
+            "channel": [c.name for c in located],
+            "latitude": [c.latitude for c in located],
+            "longitude": [c.longitude for c in located],
+        }
+    )
+    rms = {c.name: station_rms(context, c) for c in located}
+    windows = predicted_windows(
+        table, places, rms, WindowSettings(visibility_ratio=context.config.interpret.visibility_ratio)
+    )
+    inside = (windows["end_ns"] > span[0]) & (windows["first_arrival_ns"] < span[-1])
+    windows = windows[inside].reset_index(drop=True)
+    if windows.empty:
+        return empty, ["the catalogue has no event whose predicted arrival falls into the records"]
+    assumed = sorted(name for name, value in rms.items() if not np.isfinite(value))
+    notes = (
+        [f"{', '.join(assumed)}: no noise level in acceleration; an assumed one decides what is visible"]
+        if assumed
+        else []
+    )
+    return windows, notes
+
+
+def station_rms(context: Context, channel: Channel) -> float:
+    """A station's own rms around 20 s [nm s⁻²]: the median over its days; NaN if it has no spectra.
+
+    From the stored spectra over the octave of 14 to 28 s; where the sampling does not reach it, the rms of the whole
+    daily residual.
+    """
+    series = daily_series(context, channel)
+    if not series:
+        return float("nan")
+    if channel.rate.hz < 2.0 / RMS_PERIODS_S[0]:
+        return float(np.nanmedian(series["rms"]))
+    root = context.root()
+    frequency = np.asarray(sub_array(root, f"{channel.name}/noise/frequency")[...])
+    edges = np.asarray(sub_array(root, f"{channel.name}/noise/frequency_edge")[...])
+    day = series["day"]
+    psd = read_span(sub_array(root, f"{channel.name}/noise/psd"), int(day[0]), int(day[-1]) + 1)
+    band = (frequency >= 1 / RMS_PERIODS_S[1]) & (frequency < 1 / RMS_PERIODS_S[0])
+    power = (psd[:, band] * np.diff(edges)[band]).sum(axis=1)
+    known = power[np.isfinite(power)]
+    return float(np.sqrt(np.median(known))) if known.size else float("nan")
+
+
+def _evidence(context: Context, network: Network) -> tuple[Evidence, pd.DataFrame]:
+    """Evidence besides association: stations, gaps, periods, microseism."""
+    count = network.model.n_components
+    periods = first_order_periods(network)
+    band = (periods >= MICROSEISM_PERIODS_S[0]) & (periods <= MICROSEISM_PERIODS_S[1])
+    sums, numbers = np.zeros((count, periods.size)), np.zeros((count, periods.size))
+    level = np.full(network.frames.component.shape, np.nan)
+    for row in range(len(network.channels)):
+        logarithms = log_first_order(context, network, row)
+        more, counted = excess_sums(network.frames.component[row], logarithms, count)
+        sums, numbers = sums + more, numbers + counted
+        if band.any():
+            known = np.isfinite(logarithms[:, band]).any(axis=1)
+            level[row, known] = np.nanmean(logarithms[known][:, band], axis=1)
+    excess = period_excess(sums, numbers, periods)
+    microseism = microseism_correlations(network.frames, level) if band.any() else None
+    gaps = gap_shares(network.frames, network.valid_fraction)
+    return Evidence(station_shares(network.frames), gaps, excess, microseism), excess
+
+
+def _peaks(
+    context: Context, runner: SerialRunner | DaskRunner, network: Network, windows: pd.DataFrame
+) -> Mapping[tuple[str, str], float]:
+    """Largest acceleration [nm s⁻²] in the visible windows of the channels in acceleration."""
+    tasks = []
+    for channel in network.channels:
+        if channel.quantity == "acceleration" and len(windows):
+            mine = windows[(windows["channel"] == channel.name) & windows["visible"]]
+            spans = list(zip(mine["event_id"], mine["first_arrival_ns"], mine["end_ns"], strict=True))
+            tasks.append((context.reader(channel), spans))
+    peaks: dict[tuple[str, str], float] = {}
+    for (reader, _), result in runner.run(window_peaks, tasks):
+        if not isinstance(result, Failure):
+            peaks.update({(event, reader.channel.name): value for event, value in result.items()})
+    return peaks
+
+
+def window_peaks(task: tuple[RecordReader, list[tuple[str, int, int]]]) -> dict[str, float]:
+    """Largest deviation of the residual from its median in each window; events without a sample are left out."""
+    reader, spans = task
+    grid = reader.channel.grid
+    peaks = {}
+    for event, start_ns, end_ns in spans:
+        start, stop = grid.locate(int(start_ns))[0], grid.locate(int(end_ns))[0]
+        values = reader.residual(start, stop) if stop > start else np.empty(0)
+        values = values[np.isfinite(values)]
+        if values.size:
+            peaks[event] = float(np.max(np.abs(values - np.median(values))))
+    return peaks
+
+
+def _before(network: Network, windows: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
+    """Frames of the day before each event seen that carry its component, within and beyond the reach."""
+    if seen.empty:
+        return pd.DataFrame()
+    events = seen[seen["seen"]].drop_duplicates(["event_id", "component"])
+    strongest = events.sort_values("magnitude", ascending=False).head(60)
+    parts = [
+        before_counts(network.frames, windows, str(row.event_id), int(row.component)) for row in strongest.itertuples()
+    ]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def table_path(store: Path, rate: str, name: str) -> Path:
+    """File of one of the tables of the interpretation."""
+    return store / "tables" / rate / f"{name}.parquet"
+
+
+def _save(store: Path, rate: str, name: str, table: pd.DataFrame) -> None:
+    """Write a table beside its place and move it there."""
+    path = table_path(store, rate, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    table.to_parquet(partial)
+    partial.replace(path)
+
+
+def load_table(store: Path, rate: str, name: str) -> pd.DataFrame:
+    """Read one of the tables of the interpretation; empty if there is none."""
+    path = table_path(store, rate, name)
+    return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+
+
+def _write_group(context: Context, rate: str, components: pd.DataFrame, excess: pd.DataFrame, network: Network) -> None:
+    """Write the components as arrays and words into the store."""
+    group = context.root(create=True).require_group(f"interpretation/{rate}")
+    for name in ("frames", "odds_ratio", "lift", "p_value", "q_value", "distinct_events"):
+        put_table(group, name, components[name].to_numpy(np.float64), ("mixture_component",))
+    put_table(group, "excess", excess.to_numpy(np.float64), ("mixture_component", "period"))
+    put_table(group, "period", excess.columns.to_numpy(np.float64), ("period",), units="s")
+    words = {
+        "model": network.model.digest,
+        "label": components["label"].astype(str).tolist(),
+        "evidence": components["evidence"].astype(str).tolist(),
+    }
+    if dict(group.attrs) != words:
+        group.attrs.put(words)

@@ -1,0 +1,27 @@
+"""Data for the mixture's tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+
+def make_clusters(n_rows: int, n_features: int, n_clusters: int, seed: int, spread: float = 5.0) -> NDArray[np.float64]:
+    """Return shuffled rows of correlated clusters."""
+    generator = np.random.default_rng(seed)
+    sizes = generator.multinomial(n_rows - 20 * n_clusters, np.full(n_clusters, 1.0 / n_clusters)) + 20
+    parts = [
+        generator.normal(size=(size, n_features)) @ generator.normal(size=(n_features, n_features))
+        + spread * generator.normal(size=n_features)
+        for size in sizes
+    ]
+    rows = np.concatenate(parts)
+    generator.shuffle(rows)
+    return rows
+
+
+@pytest.fixture(scope="session")
+def clusters() -> NDArray[np.float64]:
+    """2000 rows, 4 features, 3 clusters."""
+    return make_clusters(2000, 4, 3, seed=7)
