@@ -54,6 +54,10 @@ class NotAccelerationError(GravdaskError, ValueError):
     """A noise magnitude was asked of a channel that is not known to be in acceleration."""
 
 
+class NoiseError(GravdaskError, ValueError):
+    """A noise magnitude was asked of a spectrum or span that cannot give it, or by an unknown name."""
+
+
 class ScatteringError(GravdaskError, ValueError):
     """The parameters of a scattering network contradict each other or do not fit the record."""
 

@@ -6,7 +6,9 @@ matrix of characters (rows, width), and mantissa and exponent are built from it 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ MAX_DIGITS = 18
 FLOAT_DIGITS = 15
 """Significant digits beyond which a number with an exponent is a printed float64, and is kept as one."""
 _MAX_WIDTH = 64
+_NAN = np.frombuffer(b"nan", dtype=np.uint8)
 
 
 class RaggedTextError(ValueError):
@@ -191,10 +194,22 @@ class Decimals:
             return None
         return mantissa * factor
 
+    def equals_any(self, numbers: Iterable[float]) -> NDArray[np.bool_]:
+        """Where a number is one of the given ones, as decimal numbers, shape (rows,)."""
+        found = np.zeros(self.mantissa.shape, dtype=bool)
+        for number in numbers:
+            exact = Decimal(repr(number))
+            for power in np.unique(self.power[self.mantissa != 0]).tolist():
+                scaled = exact.scaleb(-power)
+                if abs(scaled) < 10**MAX_DIGITS and scaled == int(scaled):
+                    found |= (self.mantissa == int(scaled)) & (self.power == power) & (self.digits <= MAX_DIGITS)
+        return found
+
     def floats(self) -> NDArray[np.float64]:
         """Nearest float64 of each number (nan where it is written so)."""
         width = self.characters.shape[1]
-        text = np.ascontiguousarray(self.characters).view(f"S{width}")[:, 0]
+        characters = np.where((self.characters | 32) == 100, np.uint8(101), self.characters)  # Python knows no 1D+03
+        text = np.ascontiguousarray(characters).view(f"S{width}")[:, 0]
         return text.astype(np.float64)
 
 
@@ -207,38 +222,44 @@ def parse_column(tokens: Tokens, column: int) -> Decimals:
         At the first word that is no number.
     """
     text = tokens.characters(column)
-    text = np.where((text == ord("D")) | (text == ord("d")), np.uint8(ord("e")), text)  # Fortran's double exponent
-    lower = text | 32
     width = text.shape[1]
+    letters = bool((text >= 64).any())
+    lower = text | 32 if letters else text
+    lower = np.where(lower == 100, np.uint8(101), lower) if letters else text  # D is Fortran's double exponent
     position = np.arange(width)
-    missing = (lower[:, :3] == np.frombuffer(b"nan", np.uint8)).all(axis=1) if width >= 3 else np.zeros(len(text), bool)
-    digit = (text >= 48) & (text <= 57)
-    point, mark = text == 46, lower == 101
-    mark_at = np.where(mark.any(axis=1), mark.argmax(axis=1), width)
-    point_at = np.where(point.any(axis=1), point.argmax(axis=1), mark_at)
-    in_mantissa = digit & (position < mark_at[:, None])
-    in_exponent = digit & (position > mark_at[:, None])
-    sign = ((text == 43) | (text == 45)) & ((position == 0) | (position == mark_at[:, None] + 1))
-    known = digit | point | mark | sign | (text == 0)
+    digit, point, minus = (text >= 48) & (text <= 57), text == 46, text == 45
+    mark = lower == 101 if letters else np.zeros((1, width), dtype=bool)
     exponential = bool(mark.any())
-    good = known.all(axis=1) & in_mantissa.any(axis=1) & (point.sum(axis=1) <= 1) & (mark.sum(axis=1) <= 1)
-    good &= (point_at <= mark_at) & (in_exponent.any(axis=1) | (mark_at == width)) & (in_exponent.sum(axis=1) <= 4)
-    bad = np.flatnonzero(~(good | missing))
-    if bad.size:
-        word = tokens.word(int(bad[0]), column)
-        what = f"found {word!r} in column {column + 1}, expected a number"
-        raise RaggedTextError(int(tokens.lines[bad[0]]), what)
-    mantissa, digits = _horner(text, in_mantissa)
-    fraction = (in_mantissa & (position > point_at[:, None])).sum(axis=1)
-    power = -fraction.astype(np.int64)
+    mark_at = np.where(mark.any(axis=1), mark.argmax(axis=1), width)[:, None]
+    in_mantissa = digit & (position < mark_at) if exponential else digit
+    in_exponent = digit & (position > mark_at) if exponential else digit[:, :0]
+    sign = (minus | (text == 43)) & ((position == 0) | (position == mark_at + 1))
+    good = (digit | point | mark | sign | (text == 0)).all(axis=1) & in_mantissa.any(axis=1)
+    points = np.count_nonzero(point, axis=1)
+    point_at = np.where(points > 0, point.argmax(axis=1), mark_at[:, 0])
+    good &= points <= 1
     if exponential:
-        exponent, _ = _horner(text, in_exponent)
-        after = np.minimum(mark_at + 1, width - 1)
-        negative = (text[np.arange(len(text)), after] == 45) & (mark_at < width)
-        power += np.where(negative, -exponent, exponent)
-        mantissa, power = _strip_zeros(mantissa, power)
-    mantissa = np.where(text[:, 0] == 45, -mantissa, mantissa)
-    return Decimals(text, mantissa, power, digits, exponential, missing)
+        digits_after = np.count_nonzero(in_exponent, axis=1)
+        good &= (np.count_nonzero(mark, axis=1) <= 1) & (point_at <= mark_at[:, 0]) & (digits_after <= 4)
+        good &= (digits_after > 0) | (mark_at[:, 0] == width)
+    missing = (lower[:, :3] == _NAN).all(axis=1) if letters and width >= 3 else np.zeros(len(text), dtype=bool)
+    _refuse_words(tokens, column, good | missing)
+    mantissa, digits = _horner(text, in_mantissa)
+    power = -np.count_nonzero(in_mantissa & (position > point_at[:, None]), axis=1).astype(np.int64)
+    if exponential:
+        exponent, _ = _horner(text, digit & (position > mark_at))
+        after = np.minimum(mark_at[:, 0] + 1, width - 1)
+        negative = minus[np.arange(len(text)), after] & (mark_at[:, 0] < width)
+        mantissa, power = _strip_zeros(mantissa, power + np.where(negative, -exponent, exponent))
+    return Decimals(text, np.where(minus[:, 0], -mantissa, mantissa), power, digits, exponential, missing)
+
+
+def _refuse_words(tokens: Tokens, column: int, good: NDArray[np.bool_]) -> None:
+    """Raise at the first word of a column that is no number."""
+    if not good.all():
+        row = int(good.argmin())
+        what = f"found {tokens.word(row, column)!r} in column {column + 1}, expected a number"
+        raise RaggedTextError(int(tokens.lines[row]), what)
 
 
 def _horner(text: NDArray[np.uint8], used: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -76,7 +76,7 @@ def second_ns(column: Decimals) -> NDArray[np.int64]:
 
 def pack(column: Decimals, fills: Iterable[float], kind: Kind, unit: str | None) -> ColumnData:
     """Store a column as integers and a power of ten if that loses nothing, else as float64."""
-    missing = column.missing | np.isin(column.floats(), list(fills))
+    missing = column.missing | column.equals_any(fills)
     valid = ~missing
     places = column.places(valid)
     integers = column.integers(places, valid)
@@ -86,7 +86,7 @@ def pack(column: Decimals, fills: Iterable[float], kind: Kind, unit: str | None)
 
 
 def sampling_interval_ns(times_ns: NDArray[np.int64], stated_s: float | None) -> tuple[int, Note | None]:
-    """Interval of the rows: the stated one unless the rows say otherwise, else their median difference.
+    """Interval of the rows: the stated one unless the rows say otherwise, else their smallest or median difference.
 
     Raises
     ------
@@ -101,13 +101,20 @@ def sampling_interval_ns(times_ns: NDArray[np.int64], stated_s: float | None) ->
             return stated, None
         msg = "the sampling interval is neither stated nor seen, as there is no second, later row"
         raise GridError(msg)
-    middle = int(np.sort(steps)[steps.size // 2])
+    middle = _usual_step(np.sort(steps))
     if stated <= 0:
         return middle, None
     if abs(middle - stated) <= PHASE_TOLERANCE * stated:
         return stated, None
     what = f"the stated increment is {stated / SECOND_NS:g} s, the rows are {middle / SECOND_NS:g} s apart"
     return middle, Note(what, cure="the rows were believed; correct the header")
+
+
+def _usual_step(steps: NDArray[np.int64]) -> int:
+    """Smallest of the sorted steps if all others are multiples of it within 1 %, else their median."""
+    ratio = steps / steps[0]
+    multiples = np.abs(ratio - np.rint(ratio)).max() <= PHASE_TOLERANCE
+    return int(steps[0] if multiples else steps[(steps.size - 1) // 2])
 
 
 def regular_runs(times_ns: NDArray[np.int64], rate: Rate) -> NDArray[np.int64]:

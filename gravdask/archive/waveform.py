@@ -6,6 +6,7 @@ import glob
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ _ENCODINGS = {
 """Type of the decoded samples by MiniSEED encoding."""
 _UNSET = -12345.0
 """What a SAC header holds where nothing was set."""
+_WIN_GROUP = "obspy.plugin.waveform.WIN"
 _ADVICE = "fetch the file again"
 
 
@@ -58,17 +60,11 @@ class WaveformReader:
         if length and size < length:
             what = f"MiniSEED cut off: {size} bytes, but its first record has {length} bytes; nothing is readable"
             raise DamagedFileError(path, None, what, _ADVICE)
-        stream = _read_stream(path, head_only=source.head_only, known=mseed)
+        stream, lost = _read_stream(path, head_only=source.head_only, known=mseed)
         if source.head_only and any(_head_dtype(trace) is None for trace in stream):
-            stream = _read_stream(path, head_only=False, known=mseed)
+            stream, lost = _read_stream(path, head_only=False, known=mseed)
         one_length = mseed and {_mseed(trace, "record_length") for trace in stream} == {length}
-        if length and one_length and size % length:
-            samples = sum(trace.stats.npts for trace in stream)
-            what = (
-                f"MiniSEED cut off: {size} bytes end with {size % length} bytes of a record of {length}; "
-                f"the first {size // length} records ({samples} samples) are readable"
-            )
-            raise DamagedFileError(path, None, what, f"{_ADVICE}, or cut it to {size - size % length} bytes")
+        _refuse_damage(path, stream, lost, length if one_length else None)
         records = record_table(path.read_bytes(), length) if length and one_length else None
         notes: list[Note] = []
         traces = [trace for item in stream for trace in _to_traces(source, item, records, notes)]
@@ -84,15 +80,15 @@ def _with_first_notes(traces: list[Trace], notes: list[Note]) -> Iterator[Trace]
     yield from traces[1:]
 
 
-def _read_stream(path: Path, *, head_only: bool, known: bool) -> list[Any]:
-    """Let obspy read a file; masked traces come back split.
+def _read_stream(path: Path, *, head_only: bool, known: bool) -> tuple[list[Any], list[str]]:
+    """Let obspy read a file; masked traces come back split, and with them warnings of records that it left out.
 
     Raises
     ------
     NotThisFormatError
         If obspy knows no format for it.
     DamagedFileError
-        If it fails, or warns of records that it left out.
+        If it fails.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -101,17 +97,49 @@ def _read_stream(path: Path, *, head_only: bool, known: bool) -> list[Any]:
             stream = obspy.read(glob.escape(str(path)), headonly=head_only, check_compression=not known)
             stream = stream if head_only else stream.split()
         except (*READER_FAULTS, ObsPyException) as error:
-            if isinstance(error, TypeError) and "Unknown format" in str(error) and not known:
+            unknown = isinstance(error, TypeError) and "Unknown format" in str(error)
+            if not known and (unknown or (_passes_for_win(path) and not _is_win(path))):
                 msg = f"{path}: not a waveform format that obspy knows"
                 raise NotThisFormatError(msg) from error
             what = f"cannot be decoded: {' '.join(str(error).split())}"
             raise DamagedFileError(path, None, what, _ADVICE) from error
+    if any(trace.stats.get("_format") == "WIN" for trace in stream) and not _is_win(path):
+        msg = f"{path}: not a waveform format that obspy knows"
+        raise NotThisFormatError(msg)
     lost = [str(w.message) for w in caught if type(w.message).__module__.startswith("obspy.io.mseed")]
+    return list(stream), lost
+
+
+def _refuse_damage(path: Path, stream: list[Any], lost: list[str], length: int | None) -> None:
+    """Raise if records of a MiniSEED file are incomplete or were left out, and say what is readable of it."""
+    size = path.stat().st_size
+    samples = sum(trace.stats.npts for trace in stream)
+    if length and size % length:
+        what = (
+            f"MiniSEED cut off: {size} bytes end with {size % length} bytes of a record of {length}; "
+            f"the first {size // length} records ({samples} samples) are readable"
+        )
+        raise DamagedFileError(path, None, what, f"{_ADVICE}, or cut it to {size - size % length} bytes")
     if lost:
-        samples = sum(trace.stats.npts for trace in stream)
-        what = f"damaged MiniSEED of {path.stat().st_size} bytes: {lost[0]} ({samples} samples are readable)"
+        what = f"damaged MiniSEED of {size} bytes: {lost[0]} ({samples} samples are readable)"
         raise DamagedFileError(path, None, what, _ADVICE)
-    return list(stream)
+
+
+def _passes_for_win(path: Path) -> bool:
+    """Whether obspy takes a file for WIN, as it does most binary files whose bytes 5 to 10 could be a date."""
+    return any(bool(entry.load()(str(path))) for entry in entry_points(group=_WIN_GROUP, name="isFormat"))
+
+
+def _is_win(path: Path) -> bool:
+    """Whether a file is WIN: blocks of a second with their length and, in decimal digits, their time."""
+    head, size = read_head(path, 10), path.stat().st_size
+    length = int.from_bytes(head[:4], "big")
+    if not (len(head) == 10 and head[4:].hex().isdigit() and 10 < length <= size):
+        return False
+    with path.open("rb") as file:
+        file.seek(length)
+        following = file.read(10)
+    return not following or (len(following) == 10 and following[4:].hex().isdigit())
 
 
 def _mseed(trace: Any, name: str) -> Any:  # noqa: ANN401 - obspy's headers are untyped

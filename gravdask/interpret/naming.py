@@ -23,6 +23,8 @@ MICROSEISM = "microseism"
 BACKGROUND = "background"
 UNATTRIBUTED = "unattributed disturbance"
 NO_FRAMES = "no frames"
+FEW_SHIFTS = 100
+"""Effective number of shifts below which the evidence says how many there were: q < 0.01 cannot be trusted then."""
 ASSOCIATION_COLUMNS = ("component", "frames", "share_in", "odds_ratio", "q_value", "distinct_events")
 
 
@@ -165,9 +167,11 @@ def _association_words(row: dict[str, Any]) -> str:
         return "association not testable, as all or none of the frames compared lie in predicted windows"
     events = int(row["distinct_events"])
     sources = f"{events} event" if events == 1 else f"{events} events"
+    shifts = float(row.get("effective_shifts", np.nan))
+    caution = f", q rests on about {shifts:.0f} independent shifts" if shifts < FEW_SHIFTS else ""
     return (
         f"odds ratio {row['odds_ratio']:.3g} (q={row['q_value']:.2g}), hits from {sources}, "
-        f"{100 * row['share_in']:.0f} % of its frames lie in predicted windows"
+        f"{100 * row['share_in']:.0f} % of its frames lie in predicted windows{caution}"
     )
 
 

@@ -95,6 +95,10 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
 
     # Inside
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether there is a mixture: a fit that failed after looking at X has left none."""
+        return hasattr(self, "means_")
+
     def _checked(self, X: MatrixLike, *, reset: bool) -> MatrixLike:
         """Return X as a two-dimensional array of the features that the mixture knows."""
         if not is_lazy(X):

@@ -7,7 +7,6 @@ chunks. Up to `SAMPLE_ROWS` rows it is the array itself, and the start is scikit
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from sklearn.cluster import KMeans, kmeans_plusplus
@@ -64,8 +63,9 @@ def draw_sample(blocks: RowBlocks, sizes: list[int], random_state: np.random.Ran
     chosen = np.arange(total)
     if total > SAMPLE_ROWS:
         chosen = np.sort(random_state.choice(total, SAMPLE_ROWS, replace=False))
-    edges = np.concatenate([[0], np.cumsum(sizes)])
-    local = [chosen[(chosen >= a) & (chosen < b)] - a for a, b in pairwise(edges)]
+    starts = np.cumsum([0, *sizes[:-1]])
+    cuts = np.split(chosen, np.searchsorted(chosen, starts[1:]))
+    local = [cut - start for cut, start in zip(cuts, starts, strict=True)]
     parts = blocks.map(take_rows, each=local)
     rows = np.concatenate([part[0] for part in parts])
     if blocks.weights is None:

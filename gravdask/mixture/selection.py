@@ -186,8 +186,13 @@ def select(
         msg = f"select needs at least one candidate and one start, got {len(candidates)} and starts={starts}"
         raise MixtureError(msg)
     X = hold_array(X) if is_lazy(X) else np.asarray(X)
+    n_rows = sum(row_blocks(X).lengths())
     labels = None if blocks is None else _checked_labels(blocks)
     moments = None if times is None else np.asarray(times)
+    for name, given in (("blocks", labels), ("times", moments)):
+        if given is not None and given.shape != (n_rows,):
+            msg = f"{name} has shape {given.shape}, but X has {n_rows} rows: one value per row is needed"
+            raise MixtureError(msg)
     seeds = [int(seed) for seed in check_random_state(random_state).randint(np.iinfo(np.int32).max, size=starts)]
     template = GaussianMixture() if estimator is None else estimator
     rows, folds = [], []

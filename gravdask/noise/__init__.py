@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gravdask.errors import NoiseError
 from gravdask.noise.bands import Bands, band_means, octave_bands
-from gravdask.noise.checks import NoiseError, require_acceleration
+from gravdask.noise.checks import require_acceleration
 from gravdask.noise.compatibility import gou_min, gou_sec
 from gravdask.noise.day import DayNoise, day_noise, select_days
 from gravdask.noise.magnitude import TidalNoise, noise_magnitude, tidal_noise_magnitude

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from gravdask.errors import GravdaskError, NotAccelerationError
+from gravdask.errors import NotAccelerationError
 from gravdask.preprocess.units import Unit, parse_unit
-
-
-class NoiseError(GravdaskError, ValueError):
-    """A noise magnitude was asked of a spectrum or span that cannot give it, or by an unknown name."""
-
 
 _WHY = {
     "velocity": "the channel is in velocity ({name}), and dividing by a flat sensitivity is not enough, because the "

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gravdask.noise.checks import NoiseError
+from gravdask.errors import NoiseError
 
 Array = NDArray[np.float64]
 

@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.errors import NoiseError
 from gravdask.noise.bands import Bands, band_means, octave_bands
-from gravdask.noise.checks import NoiseError
 from gravdask.noise.magnitude import noise_magnitude
 from gravdask.noise.spectrum import DAILY_DEGREE, MAX_BRIDGE, Sided, remove_polynomial, residual_psd
 

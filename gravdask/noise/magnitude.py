@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gravdask.noise.checks import NoiseError
+from gravdask.errors import NoiseError
 from gravdask.noise.spectrum import daily_psd
 
 Array = NDArray[np.float64]

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.errors import NoiseError
 from gravdask.gaps import valid_runs
 from gravdask.grid import Rate
-from gravdask.noise.checks import NoiseError
 
 Array = NDArray[np.float64]
 Sided = Literal["one", "two"]

@@ -45,6 +45,7 @@ def loudness_figure(model: ModelSection, names: Sequence[str], colours: Sequence
         # A pale line vanishes on white: it gets a dark edge.
         axes.plot(period, factor[row], color=INK, linewidth=2.8)
         axes.plot(period, factor[row], color=colour, linewidth=2.0, label=name)
+    axes.set_xlim(period[0] / 1.15, period[-1] * 1.15)
     _period_axis(axes)
     _factor_axis(axes)
     axes.set_xlabel("period [s]")
@@ -98,21 +99,21 @@ def component_figure(model: ModelSection, row: int, number: int, colour: str) ->
         None if there is neither a record nor a coefficient.
     """
     waveforms = model.waveforms.get(number, [])[:MAX_WAVEFORMS]
-    has_paths = model.mean_log.size > 0 and row < model.mean_log.shape[0]
-    if not waveforms and not has_paths:
+    known = model.mean_log.size > 0 and row < model.mean_log.shape[0]
+    orders = [order for order in (1, 2) if known and (model.path_order == order).any()]
+    if not waveforms and not orders:
         return None
     figure = new_figure(9.2, max(3.3, 0.72 * len(waveforms) + 0.6))
     parts = figure.add_gridspec(1, 2, width_ratios=[1.55, 1.0] if waveforms else [0.001, 1.0])
     if waveforms:
         left = figure.add_subfigure(parts[0]).subplots(len(waveforms), 1, squeeze=False)
         _draw_waveforms(list(left[:, 0]), waveforms, colour)
-    if has_paths:
-        right = figure.add_subfigure(parts[1])
-        has_second = bool((model.path_order == 2).any())
-        axes = right.subplots(2 if has_second else 1, 1, squeeze=False)[:, 0]
-        _draw_first(axes[0], model, row, colour)
-        if has_second:
-            _draw_second(axes[1], model, row)
+    if orders:
+        axes = figure.add_subfigure(parts[1]).subplots(len(orders), 1, squeeze=False)[:, 0]
+        if orders[0] == 1:
+            _draw_first(axes[0], model, row, colour)
+        if orders[-1] == 2:
+            _draw_second(axes[-1], model, row)
     return figure
 
 
@@ -154,6 +155,7 @@ def _draw_first(axes: Axes, model: ModelSection, row: int, colour: str) -> None:
     axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.plot(period, factor[row], color=INK, linewidth=2.8)
     axes.plot(period, factor[row], color=colour, linewidth=2.0)
+    axes.set_xlim(period[0] / 1.15, period[-1] * 1.15)
     _period_axis(axes)
     _factor_axis(axes)
     axes.set_title("amplitude ÷ the station's usual one", loc="left", size=8)
@@ -164,7 +166,8 @@ def _draw_second(axes: Axes, model: ModelSection, row: int) -> None:
     """Draw one component's second-order factor as an image over both periods."""
     period_2, period_1, image = second_order(model, row)
     second = model.path_order == 2
-    limit = max(float(np.nanmax(np.abs(model.mean_log[:, second]), initial=0.0)), 0.1)
+    size = np.abs(model.mean_log[:, second])
+    limit = max(float(size.max(initial=0.0, where=np.isfinite(size))), 0.1)
     dress(axes, grid=False)
     axes.set_facecolor("#eceef0")
     mesh = axes.pcolormesh(

@@ -91,7 +91,11 @@ def _extent(longitude: np.ndarray, latitude: np.ndarray) -> tuple[float, float, 
         middle = (values.min() + values.max()) / 2
         half = max((values.max() - values.min()) * 0.62, _SMALLEST_DEGREES)
         spans += [middle - half, middle + half]
-    return spans[0], spans[1], max(spans[2], -90.0), min(spans[3], 90.0)
+    west, east, south, north = spans[0], spans[1], max(spans[2], -90.0), min(spans[3], 90.0)
+    # The page is wide: a tall network gets empty land at its sides rather than a narrow map.
+    least = 1.35 * (north - south) / max(math.cos(math.radians((south + north) / 2)), 0.05)
+    margin = max(0.0, min(least, 360.0) - (east - west)) / 2
+    return west - margin, east + margin, south, north
 
 
 def _graticule(axes: Axes) -> None:

@@ -120,7 +120,7 @@ def _station(row: dict[Any, Any]) -> dict[str, str]:
         "latitude": wording.number(row["latitude"], 3),
         "longitude": wording.number(row["longitude"], 3),
         "elevation": wording.number(row["elevation"], 0),
-        "rate": row["rate"] if isinstance(row["rate"], str) else f"{row['rate']:.4g}",
+        "rate": _rate(row["rate"]),
         "first": wording.day(row["first_ns"]),
         "last": wording.day(row["last_ns"]),
         "valid": wording.percent(row["valid_fraction"]),
@@ -129,6 +129,11 @@ def _station(row: dict[Any, Any]) -> dict[str, str]:
         "days": wording.number(row["snm_days"], 0),
         "note": wording.text(row["note"]),
     }
+
+
+def _rate(rate: object) -> str:
+    """Write a rate in Hz, or as it stands if it is text already."""
+    return f"{rate:.4g}" if isinstance(rate, (int, float)) and not wording.missing(rate) else wording.text(rate)
 
 
 def _stage(row: dict[Any, Any]) -> dict[str, str]:

@@ -94,4 +94,6 @@ def _with_iso_times(table: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFra
     text = table.reindex(columns=list(columns))
     for name in [name for name in columns if name.endswith("_ns")]:
         text[name] = [iso_time(t) for t in text[name]]
+    for name in {"component", "frames"} & set(columns):
+        text[name] = pd.to_numeric(text[name]).astype("Int64")
     return text.rename(columns={name: name.removesuffix("_ns") for name in columns})

@@ -26,7 +26,7 @@ _DOTTED_DAYS = 120
 def panels(count: int, columns: int, height: float, *, share_y: bool) -> tuple[Figure, list[Axes]]:
     """Return a figure with ``count`` panels that share their time axis, ``height`` inches each."""
     rows = max(1, math.ceil(count / columns))
-    figure = new_figure(9.2, rows * height + 0.45)
+    figure = new_figure(9.2, max(rows * height + 0.45, 2.1))
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=share_y)
     flat = list(grid.ravel())
     for axes in flat[count:]:
@@ -69,7 +69,9 @@ def snm_panels(snm: Mapping[str, pd.DataFrame]) -> Figure | None:
             axes.plot(days, level, color=ACCENT, linewidth=0.9, marker="o", markersize=2.6)
         else:
             axes.plot(days, level, color="#a9c4d6", linewidth=0.4)
-            axes.plot(days, running_median(days, level), color=ACCENT, linewidth=1.4)
+            axes.plot(
+                days, running_median(table["day_ns"].to_numpy(dtype=np.int64), level), color=ACCENT, linewidth=1.4
+            )
         axes.set_title(f"{names[name]}   median {median:.2f}", loc="left", size=8.5, color=INK)
         axes.set_ylim(low - margin, high + margin)
         date_axis(axes, 5 if columns > 1 else 9)
@@ -77,14 +79,11 @@ def snm_panels(snm: Mapping[str, pd.DataFrame]) -> Figure | None:
     return figure
 
 
-def running_median(days: npt.NDArray[np.floating], level: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Median of the values within 15 days of each day (rising); NaN where the day itself has none."""
-    first = np.searchsorted(days, days - 15, side="left")
-    last = np.searchsorted(days, days + 15, side="right")
-    smooth = np.full(level.size, np.nan)
-    for index in np.flatnonzero(np.isfinite(level)):
-        smooth[index] = np.nanmedian(level[first[index] : last[index]])
-    return smooth
+def running_median(day_ns: npt.NDArray[np.int64], level: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Median of the values within 15 days of each day [ns] (rising); NaN where the day itself has none."""
+    series = pd.Series(np.asarray(level, dtype=float), index=pd.to_datetime(day_ns, unit="ns"))
+    smooth = series.rolling("31D", center=True, min_periods=1).median()
+    return smooth.where(series.notna()).to_numpy(dtype=float)
 
 
 Calendar = Mapping[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.integer]]]

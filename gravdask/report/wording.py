@@ -51,6 +51,8 @@ def percent(value: float | None) -> str:
     if value is None or missing(value):
         return DASH
     share = 100 * float(value)
+    if share == 0:
+        return "0 %"
     if 0 < share < 0.1:
         return "< 0.1 %"
     if share < 10 or 99 < share < 100:
@@ -97,7 +99,12 @@ def text(value: object) -> str:
 
 def missing(value: object) -> bool:
     """Whether a cell is None, NaN, NA or NaT."""
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+    return (
+        value is None
+        or value is pd.NA
+        or value is pd.NaT
+        or (isinstance(value, (float, np.floating)) and math.isnan(value))
+    )
 
 
 def is_true(value: object) -> bool:

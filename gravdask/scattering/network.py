@@ -182,6 +182,11 @@ class ScatteringNetwork:
         return self._geometry.samples
 
     @property
+    def frame_centre(self) -> float:
+        """Centre of a frame [samples after m x frame_samples]: 0 with the low-pass, its peak; else (T - 1)/2."""
+        return 0.0 if self.pooling == "lowpass" else (self.T - 1) / 2
+
+    @property
     def n_paths(self) -> int:
         """Number of paths of all orders."""
         return len(paths(self.J, self.Q, self.max_order))

@@ -57,10 +57,11 @@ def _half_low_pass(samples: int, J: int, Q: tuple[int, int], T: int, level: int)
     """
     bins = samples >> level
     band = filter_bank(samples, J, Q, T).low_pass.folded(bins)
-    at = np.arange(band.start, band.start + band.values.size)
-    kept = (at >= 0) & (at <= bins // 2)
-    twice = np.where((at == 0) | (2 * at == bins), 1.0, 2.0)
-    low_pass: NDArray[np.float64] = (band.values * twice)[kept] * (2.0**-level / bins)
+    half = np.zeros(bins)
+    half[np.arange(band.start, band.start + band.values.size) % bins] = band.values
+    half = half[: bins // 2 + 1]
+    half[1 : (bins + 1) // 2] *= 2.0
+    low_pass: NDArray[np.float64] = half[: int(np.flatnonzero(half)[-1]) + 1] * (2.0**-level / bins)
     return low_pass
 
 

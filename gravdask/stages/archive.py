@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -272,7 +273,7 @@ def create_channels(context: Context, plans: list[ChannelPlan], table: StationTa
         if channel == context.channels.get(name):
             continue
         raw = root.require_group(f"{name}/raw")
-        attributes = {"long_name": "record", "units": channel.source_unit, "coordinates": ""}
+        attributes: dict[str, Any] = {"long_name": "record", "units": channel.source_unit, "coordinates": ""}
         if channel.dtype.startswith("int"):
             attributes |= {"scale_factor": 10.0**-channel.decimals, "missing_value": missing_value(channel.dtype)}
         create_array(raw, "record", record_blocks(channel.rate), ("time",), channel.dtype, attributes=attributes)

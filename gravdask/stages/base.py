@@ -228,6 +228,11 @@ def group_cells(cells: dict[int, str], units: Callable[[int], Iterable[int]]) ->
     return grouped
 
 
+def unit_of(shard: int, cell: int) -> tuple[int]:
+    """Unit that holds a part, where parts do not cross units."""
+    return (cell // shard,)
+
+
 def known_units(context: Context, stage: str, channel: str) -> set[int]:
     """Units of a channel that the ledger knows: they must be looked at even when no input is left."""
     return {r.unit for r in context.ledger.of_stage(stage) if r.channel == channel and r.unit >= 0}

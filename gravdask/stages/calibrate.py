@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from gravdask.config import digest
 from gravdask.grid import Blocks, day_blocks, day_span
 from gravdask.preprocess.admittance import Admittance
 from gravdask.preprocess.tides import tide
-from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task
+from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task, unit_of
 from gravdask.stages.channels import Channel, RecordReader
 from gravdask.stages.noise import day_cells, identity
 from gravdask.store.layout import open_root
@@ -38,7 +39,7 @@ def plan(context: Context) -> Plan:
             continue
         blocks = day_blocks(channel.rate)
         settings = digest(VERSIONS["calibrate"], identity(channel))
-        units = group_cells(day_cells(context, channel), lambda day, size=blocks.shard: (day // size,))
+        units = group_cells(day_cells(context, channel), partial(unit_of, blocks.shard))
         for unit in sorted(units.keys() | known_units(context, "calibrate", channel.name)):
             payload = {"reader": context.reader(channel), "blocks": blocks}
             task = make_task(context, "calibrate", channel.name, unit, units.get(unit, {}), settings, payload)

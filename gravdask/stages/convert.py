@@ -172,10 +172,12 @@ def _trace(traces: list[Trace], placement: Placement, path: str) -> Trace:
 
 def _numbers(trace: Trace, dtype: np.dtype[Any], decimals: int) -> NDArray[Any]:
     """Bring a trace's numbers to the channel's type and decimals, exactly."""
-    values = np.asarray(trace.values)
+    values: NDArray[Any] = np.asarray(trace.values).astype(dtype)
     if dtype.kind == "i":
-        return values.astype(dtype) * dtype.type(10 ** (decimals - trace.decimals))
-    return values.astype(dtype) * dtype.type(10.0**-trace.decimals) if trace.decimals else values.astype(dtype)
+        values *= dtype.type(10 ** (decimals - trace.decimals))
+    elif trace.decimals:
+        values *= dtype.type(10.0**-trace.decimals)
+    return values
 
 
 class _Merger:

@@ -251,9 +251,8 @@ def _before(network: Network, windows: pd.DataFrame, seen: pd.DataFrame) -> pd.D
         return pd.DataFrame()
     events = seen[seen["seen"]].drop_duplicates(["event_id", "component"])
     strongest = events.sort_values("magnitude", ascending=False).head(60)
-    parts = [
-        before_counts(network.frames, windows, str(row.event_id), int(row.component)) for row in strongest.itertuples()
-    ]
+    pairs = zip(strongest["event_id"].astype(str), strongest["component"].astype(int), strict=True)
+    parts = [before_counts(network.frames, windows, event, component) for event, component in pairs]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
@@ -284,7 +283,7 @@ def _write_group(context: Context, rate: str, components: pd.DataFrame, excess: 
         put_table(group, name, components[name].to_numpy(np.float64), ("mixture_component",))
     put_table(group, "excess", excess.to_numpy(np.float64), ("mixture_component", "period"))
     put_table(group, "period", excess.columns.to_numpy(np.float64), ("period",), units="s")
-    words = {
+    words: dict[str, Any] = {
         "model": network.model.digest,
         "label": components["label"].astype(str).tolist(),
         "evidence": components["evidence"].astype(str).tolist(),

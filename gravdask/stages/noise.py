@@ -7,6 +7,8 @@ is refused with the reason; its scattering features do not suffer from that.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,11 @@ from numpy.typing import NDArray
 
 from gravdask.config import NoiseConfig, digest
 from gravdask.errors import NotAccelerationError
-from gravdask.grid import Blocks, day_at, day_blocks, day_span, record_blocks
+from gravdask.grid import Blocks, Rate, day_at, day_blocks, day_span, record_blocks
 from gravdask.noise.bands import octave_bands
 from gravdask.noise.checks import require_acceleration
 from gravdask.noise.day import day_noise
-from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task
+from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task, unit_of
 from gravdask.stages.channels import Channel, RecordReader, raw_chunks
 from gravdask.store.layout import create_array, open_root, put_table, read_span, sub_array, write_unit
 from gravdask.store.ledger import Record
@@ -53,7 +55,7 @@ def plan(context: Context) -> Plan:
         blocks = day_blocks(channel.rate)
         settings = digest(VERSIONS["noise"], context.config.noise, treatment(context.reader(channel, estimated=False)))
         cells = day_cells(context, channel)
-        units = group_cells(cells, lambda day, size=blocks.shard: (day // size,))
+        units = group_cells(cells, partial(unit_of, blocks.shard))
         for unit in sorted(units.keys() | known_units(context, "noise", channel.name)):
             payload = {
                 "reader": context.reader(channel, estimated=False),
@@ -81,7 +83,12 @@ def identity(channel: Channel) -> dict[str, Any]:
 
 def day_cells(context: Context, channel: Channel) -> dict[int, str]:
     """Digest of the record and pressure of every UTC day that holds a sample, within the configured span."""
-    return span_cells(context, channel, _days_of(context, channel), lambda day: day_span(channel.rate, day, day + 1))
+    return span_cells(context, channel, _days_of(context, channel), partial(_one_day, channel.rate))
+
+
+def _one_day(rate: Rate, day: int) -> tuple[int, int]:
+    """Samples of one day."""
+    return day_span(rate, day, day + 1)
 
 
 def _days_of(context: Context, channel: Channel) -> list[int]:
@@ -100,7 +107,9 @@ def _days_of(context: Context, channel: Channel) -> list[int]:
     return sorted(days)
 
 
-def span_cells(context: Context, channel: Channel, parts: list[int], span: Any) -> dict[int, str]:  # noqa: ANN401
+def span_cells(
+    context: Context, channel: Channel, parts: list[int], span: Callable[[int], tuple[int, int]]
+) -> dict[int, str]:
     """Digest, for each part, of the chunks of record and pressure that its samples ``span(part)`` lie in."""
     record = context.record_content(channel)
     pressure = context.channels.get(channel.pressure)

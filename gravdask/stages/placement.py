@@ -123,17 +123,17 @@ def place(name: str, rate: Rate, traces: pd.DataFrame, known: Channel | None) ->
     tolerance = grid.snap_tolerance_ns()
     phases = [(0, grid.phase_ns)]
     notes, placements, snapped = [], [], []
-    for row in rows.itertuples():
-        index, deviation = grid.locate(int(row.start_ns))
+    for path, digest, number, start_ns, npts in rows[["path", "digest", "number", "start_ns", "npts"]].to_numpy():
+        index, deviation = grid.locate(int(start_ns))
         if abs(deviation) > tolerance:
-            grid = Grid.through(rate, int(row.start_ns))
-            index, deviation = grid.locate(int(row.start_ns))
+            grid = Grid.through(rate, int(start_ns))
+            index, deviation = grid.locate(int(start_ns))
             phases.append((index, grid.phase_ns))
-            when = np.datetime64(int(row.start_ns), "ns")
+            when = str(np.array(start_ns, "datetime64[ns]"))
             notes.append(f"{name}: from {when} the samples stand {grid.phase_ns * 1e-9:+.6f} s off whole intervals")
         elif deviation:
             snapped.append(abs(deviation))
-        placements.append(Placement(str(row.path), str(row.digest), int(row.number), index, int(row.npts)))
+        placements.append(Placement(str(path), str(digest), int(number), index, int(npts)))
     if snapped:
         notes.append(
             f"{name}: {len(snapped)} traces snapped to the channel's grid, by {max(snapped) * 1e-9:.6f} s at most"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,8 +55,8 @@ def plan(context: Context) -> Plan:
         reader = context.reader(channel)
         settings = digest(VERSIONS["scatter"], network.digest, context.config.scattering.min_valid, treatment(reader))
         segments = _segments(context, channel, network)
-        cells = span_cells(context, channel, segments, lambda s, net=network: segment_window(net, s))
-        units = group_cells(cells, lambda s, net=network, cut=blocks: _units_of(s, net, cut))
+        cells = span_cells(context, channel, segments, partial(segment_window, network))
+        units = group_cells(cells, partial(_units_of, network, blocks))
         if not segments:
             notes.append(
                 f"{channel.name}: no frame of {network.frame_samples / channel.rate.hz:g} s has enough samples"
@@ -68,7 +69,7 @@ def plan(context: Context) -> Plan:
     return Plan(tasks, current, notes)
 
 
-def _units_of(segment: int, network: ScatteringNetwork, blocks: Blocks) -> range:
+def _units_of(network: ScatteringNetwork, blocks: Blocks, segment: int) -> range:
     """Units that a segment has frames in: two where it crosses the edge of a shard."""
     first = segment * network.segment_frames
     return blocks.units_covering(first, first + network.segment_frames)

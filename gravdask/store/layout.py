@@ -125,9 +125,13 @@ def put_table(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple[st
             if equal and dict(present.attrs) == attributes:
                 return
     group.create_array(
-        name, data=np.ascontiguousarray(values), chunks=values.shape if values.size else "auto", dimension_names=list(dims),
-        attributes=attributes, overwrite=True,
-    )  # fmt: skip
+        name,
+        data=np.ascontiguousarray(values),
+        chunks=values.shape if values.size else "auto",
+        dimension_names=list(dims),
+        attributes=attributes,
+        overwrite=True,
+    )
 
 
 def write_unit(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> None:

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gravdask.archive.decimal_text import RaggedTextError, parse_column, smallest, tokenise
+from gravdask.archive.decimal_text import Decimals, RaggedTextError, parse_column, smallest, tokenise
 
 plain = st.from_regex(r"[+-]?[0-9]{1,9}(\.[0-9]{0,7})?", fullmatch=True)
 exponential = st.from_regex(r"[+-]?[0-9]\.[0-9]{1,12}[eEdD][+-]?[0-9]{1,2}", fullmatch=True)
 
 
-def column_of(words: list[str]):
+def column_of(words: list[str]) -> Decimals:
     tokens, cut = tokenise(("\n".join(words) + "\n").encode(), 1)
     assert cut is None
     return parse_column(tokens, 0)
@@ -60,6 +60,11 @@ def test_other_words_are_refused_with_their_line(word: str) -> None:
     with pytest.raises(RaggedTextError, match="expected a number") as caught:
         column_of(["1.5", "2.5", word, "3.5"])
     assert caught.value.line == 3
+
+
+def test_fills_are_recognised_however_they_are_written() -> None:
+    column = column_of(["9999.999", "9.9999990000e+003", "9999.9990", "-9999.999", "9999.99", "99999.999", "0.0"])
+    assert column.equals_any((9999.999, 99999.999)).tolist() == [True, True, True, False, False, True, False]
 
 
 def test_nan_is_missing() -> None:

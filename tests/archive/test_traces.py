@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_pieces_cover_all_samples_within_half_an_interval(npts: int, slip: float
     pieces = grid_pieces(rate, npts, stated)
     assert pieces[0][0] == 0
     assert pieces[-1][1] == npts
-    assert all(a[1] == b[0] for a, b in zip(pieces, pieces[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(pieces))
     ratio = Fraction(1) / Fraction(stated)
     for start, stop, slot in pieces:
         for sample in (start, stop - 1):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,9 +25,11 @@ def row(minute: float, *values: str) -> str:
     return (START + timedelta(minutes=minute)).strftime("%Y %m %d %H %M %S") + "  " + "  ".join(values)
 
 
-def headed(rows: list[str], channels=("S:I:gravity",), units=("nm/s^2",), undetval="9999.999", **tags: str) -> str:
+def headed(
+    rows: list[str], channels: Sequence[str] = ("S:I:gravity",), units: Sequence[str] = ("nm/s^2",), **tags: str
+) -> str:
     tags = {"TIMEFORMAT": "DATETIME", "INCREMENT": "60"} | tags
-    lines = ["[TSF-file] v01.0", "", f"[UNDETVAL] {undetval}", ""]
+    lines = ["[TSF-file] v01.0", "", "[UNDETVAL] 9999.999", ""]
     lines += [part for tag, value in tags.items() for part in (f"[{tag}] {value}", "")]
     lines += ["[CHANNELS]", *(f"  {name}" for name in channels), "", "[UNITS]", *(f"  {unit}" for unit in units)]
     return "\r\n".join([*lines, "", "[COMMENT]", "free text", "", "[DATA]", *(f"{line} " for line in rows), ""])
@@ -48,7 +52,6 @@ def test_round_trip_of_values_decimals_and_gaps(
     tmp_path_factory: pytest.TempPathFactory, values: list[int], places: int, keep: list[str], with_header: bool
 ) -> None:
     keep = ["row", "row", *keep[2 : len(values)]]
-    words = [str(Decimal(value).scaleb(-places)) if places else str(value) for value in values]
     words = [f"{Decimal(value).scaleb(-places):f}" for value in values]
     fill = "99999.999" if places == 3 else "9999.999"
     rows = [row(n, fill if k == "fill" else words[n]) for n, k in enumerate(keep) if k != "gap"]
@@ -67,7 +70,7 @@ def test_round_trip_of_values_decimals_and_gaps(
     assert found == expected
     assert {trace.decimals for trace in traces} == {places}
     slots = sorted(expected)
-    assert len(traces) == 1 + sum(b - a > 1 for a, b in zip(slots, slots[1:], strict=False))
+    assert len(traces) == 1 + sum(b - a > 1 for a, b in itertools.pairwise(slots))
 
 
 def test_types_units_and_names_of_a_headed_file(tmp_path: Path) -> None:

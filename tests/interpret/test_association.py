@@ -272,3 +272,10 @@ def test_the_answer_does_not_depend_on_order_or_start(make_frames: Any) -> None:
     moved = windows.assign(first_arrival_ns=windows["first_arrival_ns"] + 10**18, end_ns=windows["end_ns"] + 10**18)
     again = associate(make_frames(component, start_ns=10**18 + 1000), moved.sample(frac=1, random_state=1))
     pd.testing.assert_frame_equal(table, again)
+
+
+def test_lags_that_move_all_windows_into_gaps_do_not_count_as_association(make_frames: Any, make_windows: Any) -> None:
+    frames = make_frames([1, 1, 0, 0, -1, -1, -1, -1, -1, -1])
+    table = associate(frames, make_windows(("s0", "e", 1000, 1200)), lag_step_frames=1.0).set_index("component")
+    assert table.loc[1, "odds_ratio"] == 2.5 * 2.5 / 0.25
+    assert table.loc[1, "p_value"] == 1 / 10

@@ -54,6 +54,13 @@ def test_evidence_in_words() -> None:
     assert named["evidence"].iloc[2].startswith("50 % of all frames")
 
 
+def test_few_independent_shifts_are_said() -> None:
+    table = make_table(ASSOCIATED, ASSOCIATED).assign(effective_shifts=[10.6, 100.0])
+    first, second = name_components(table)["evidence"]
+    assert first.endswith("lie in predicted windows, q rests on about 11 independent shifts")
+    assert second.endswith("lie in predicted windows")
+
+
 def test_numbers_follow_the_size() -> None:
     rising = {"odds_ratio": 3.0}
     table = make_table(

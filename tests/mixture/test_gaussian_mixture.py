@@ -22,6 +22,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from gravdask.errors import GravdaskError, MixtureError
 from gravdask.mixture import GaussianMixture
 from gravdask.mixture import blocks as blocks_module
+from gravdask.mixture import initialise as initialise_module
 
 KINDS = ("full", "tied", "diag", "spherical")
 PARAMETERS = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
@@ -71,11 +72,13 @@ def test_equals_scikit_learn_from_the_same_start(clusters: np.ndarray, kind: str
     assert model.aic(X) == pytest.approx(reference.aic(clusters), rel=1e-11)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", ["kmeans", "k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    # From single rows scikit-learn's first tied covariance is none (it divides all squares by n_components).
+    [(kind, method) for kind in KINDS for method in ("kmeans", "random")]
+    + [(kind, method) for kind in ("full", "diag", "spherical") for method in ("k-means++", "random_from_data")],
+)
 def test_equals_scikit_learn_from_the_same_seed(clusters: np.ndarray, kind: str, method: str) -> None:
-    if kind == "tied" and method in ("k-means++", "random_from_data"):
-        pytest.skip("scikit-learn's first tied covariance is then not a covariance (it divides by n_components)")
     options: dict[str, Any] = {
         "covariance_type": kind,
         "init_params": method,
@@ -167,6 +170,21 @@ def test_unknown_chunk_sizes_and_emptied_chunks(clusters: np.ndarray) -> None:
     assert model.predict(lazy).compute().shape == (keep.sum(),)
     assert model.predict_proba(lazy).compute().shape == (keep.sum(), 3)
     assert model.bic(lazy) == pytest.approx(model.bic(clusters[keep]), rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["kmeans", "k-means++", "random", "random_from_data"])
+def test_the_sample_of_the_start_does_not_know_the_chunks(
+    clusters: np.ndarray, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(initialise_module, "SAMPLE_ROWS", 400)
+    options = {"init_params": method, "random_state": 3, "max_iter": 300}
+    whole = GaussianMixture(3, **options).fit(clusters)
+    weights = np.ones(len(clusters))
+    for chunks in (2000, 333, (0, 700, 0, 1, 1299)):
+        X = da.from_array(clusters, chunks=(chunks, 4))
+        assert_same(GaussianMixture(3, **options).fit(X), whole, rtol=1e-8)
+    if method != "random_from_data":  # its draw takes the weights as chances
+        assert_same(GaussianMixture(3, **options).fit(X, sample_weight=weights), whole, rtol=1e-8)
 
 
 def test_large_arrays_in_memory_are_cut_into_blocks(clusters: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,7 +493,8 @@ def test_scikit_learn_estimator_checks() -> None:
 
 
 @pytest.mark.slow
-def test_worker_processes_give_the_same_bits(clusters: np.ndarray) -> None:
+def test_worker_processes_give_the_same_bits(clusters: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks_module, "_BLOCK_ROWS", 61)
     distributed = pytest.importorskip("distributed")
     X = da.from_array(clusters, chunks=(61, 4))
     weights = np.random.default_rng(0).uniform(0.5, 2.0, len(clusters))
@@ -488,8 +507,11 @@ def test_worker_processes_give_the_same_bits(clusters: np.ndarray) -> None:
     ):
         together = GaussianMixture(3, random_state=0).fit(X, sample_weight=weights)
         np.testing.assert_array_equal(together.predict(X).compute(), labels)
+        sent = GaussianMixture(3, random_state=0).fit(clusters, sample_weight=weights)
+        assert not isinstance(blocks_module.row_blocks(clusters).rows[0], np.ndarray)
         with pytest.raises(MixtureError, match="first in row 700"):
             GaussianMixture(2).fit(da.from_array(bad_rows(clusters), chunks=(300, 4)))
     for name in PARAMETERS:
         np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
+        np.testing.assert_array_equal(getattr(sent, name), getattr(alone, name))
     assert together.lower_bounds_ == alone.lower_bounds_

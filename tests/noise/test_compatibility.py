@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from gravdask.noise.checks import NoiseError
+from gravdask.errors import NoiseError
 from gravdask.noise.compatibility import gou_min, gou_sec
 from gravdask.noise.day import day_noise
 from gravdask.preprocess.chain import residual

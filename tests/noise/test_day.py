@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gravdask.errors import NoiseError
 from gravdask.noise.bands import band_means, octave_bands
-from gravdask.noise.checks import NoiseError
 from gravdask.noise.day import day_noise, select_days
 from gravdask.noise.magnitude import noise_magnitude
 from gravdask.noise.spectrum import daily_psd

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from gravdask.noise.checks import NoiseError
+from gravdask.errors import NoiseError
 from gravdask.noise.magnitude import band_bins, noise_magnitude, tidal_noise_magnitude
 from gravdask.noise.models import nlnm
 from gravdask.noise.spectrum import daily_psd

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from gravdask.noise.checks import NoiseError
+from gravdask.errors import NoiseError
 from gravdask.noise.spectrum import bridge_short_gaps, daily_psd, remove_polynomial, residual_psd
 
 

@@ -161,3 +161,14 @@ def test_years_of_data_are_drawn_as_shares() -> None:
     assert figure is not None
     assert figure.axes[0].get_ylim() == (0, 100)
     assert timelines.calendar_figure({}, 4096.0, [0, 1], ["#d6e8f5", "#d55e00"]) is None
+
+
+def test_the_running_median_is_of_the_fifteen_days_either_side() -> None:
+    rng = np.random.default_rng(0)
+    days = np.sort(rng.choice(400, 200, replace=False))
+    level = np.where(rng.uniform(size=200) < 0.1, np.nan, rng.normal(size=200))
+    smooth = timelines.running_median(days * DAY_NS, level)
+    for index in range(200):
+        near = level[np.abs(days - days[index]) <= 15]
+        expected = np.nan if np.isnan(level[index]) else np.nanmedian(near)
+        np.testing.assert_equal(smooth[index], expected)

@@ -253,3 +253,31 @@ def test_many_channels_are_counted_instead_of_marked(synthetic: ModuleType, tmp_
     assert len(rows) == 16
     judged = more[more["predicted"] & more["seen"].notna()]
     assert sum(int(row[5].split(" of ")[1]) for row in rows if "of" in row[5]) == len(judged)
+
+
+def test_paths_that_the_model_left_out_are_holes_in_the_figures(synthetic: ModuleType, tmp_path: Path) -> None:
+    data = synthetic.make_small_report()
+    some = data.models[0].mean_log.copy()
+    some[:, ::3] = np.nan
+    for mean_log in (some, np.full_like(some, np.nan)):
+        model = dataclasses.replace(data.models[0], mean_log=mean_log)
+        _, page = render(dataclasses.replace(data, models=[model]), tmp_path)
+        assert len(page.images) == 7
+
+
+@pytest.mark.parametrize(("orders", "images"), [((1,), 7), ((2,), 6), ((2, 3), 6), ((3,), 5)])
+def test_models_of_any_orders(synthetic: ModuleType, tmp_path: Path, orders: tuple[int, ...], images: int) -> None:
+    data = synthetic.make_small_report()
+    model = data.models[0]
+    order = np.where(model.path_order == 1, orders[0], orders[-1])
+    keep = np.isin(model.path_order, (1, 2) if len(orders) > 1 else (2,))
+    keep = keep if orders != (1,) else model.path_order == 1
+    model = dataclasses.replace(
+        model,
+        path_order=order[keep],
+        path_frequency_1=model.path_frequency_1[keep],
+        path_frequency_2=np.nan_to_num(model.path_frequency_2[keep], nan=0.01),
+        mean_log=model.mean_log[:, keep],
+    )
+    _, page = render(dataclasses.replace(data, models=[model]), tmp_path)
+    assert len(page.images) == images

@@ -56,7 +56,7 @@ def tables() -> dict[str, object]:
             "distance_deg": [33.25],
             "predicted": [True],
             "seen": [None],
-            "component": [np.nan],
+            "component": [3.0],
             "peak_acceleration": [1234.5],
         }
     )
@@ -82,6 +82,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert events.loc[0, "time"] == "2024-01-01T00:00:00.123Z"
     assert events.loc[0, "place"] == "near, somewhere"
     assert pd.isna(events.loc[0, "seen"])
+    assert paths[2].read_text(encoding="utf-8").splitlines()[1].endswith(",True,,3,1234.5")
     quarantine = pd.read_csv(paths[3])
     assert quarantine.to_dict("records") == [{"where": "f", "line": 7, "what": "w", "cure": "c"}]
 

@@ -171,6 +171,14 @@ def test_decimation_changes_little(noise: np.ndarray) -> None:
     assert np.max(np.abs(one.mean(axis=1) / other.mean(axis=1) - 1)) < 0.005
 
 
+@pytest.mark.parametrize("pooling", ["mean", "lowpass"])
+def test_frames_weigh_samples_about_their_centre(pooling: str) -> None:
+    network = ScatteringNetwork(1.0, 5, 8, 256, pooling=pooling, segment_frames=9)
+    ramp = np.arange(network.window_samples) - network.halo
+    order_zero = network.transform_window(ramp)[0][0]
+    np.testing.assert_allclose(order_zero, np.arange(9) * network.frame_samples + network.frame_centre, atol=1e-3)
+
+
 def test_scaling_the_record_scales_the_coefficients(noise: np.ndarray) -> None:
     network = ScatteringNetwork(1.0, 5, 8, 256, pooling="mean")
     one = network.transform(noise[:4096])

@@ -1,0 +1,346 @@
+"""The command line: one command a stage, plus init, demo, simulate, scan, plan, status and run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import gravdask
+from gravdask.config import STAGES, Config, build_config, load_values, render, set_value
+from gravdask.errors import ConfigError, GravdaskError, LeaseHeldError, PreflightError
+from gravdask.progress import Progress
+
+if TYPE_CHECKING:
+    from gravdask.pipeline import RunRecord
+
+F = TypeVar("F", bound=Callable[..., Any])
+CONFIG_FILE = "gravdask.toml"
+EXIT_QUARANTINED, EXIT_USAGE, EXIT_FAILED, EXIT_LEASE, EXIT_PREFLIGHT = 1, 2, 3, 4, 5
+
+
+def _options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Apply several option decorators in their order."""
+
+    def apply(function: F) -> F:
+        for decorate in reversed(decorators):
+            function = decorate(function)
+        return function
+
+    return apply
+
+
+_archive_options = _options(
+    click.option("--catalog", type=click.Path(), help="Earthquake catalogue: USGS CSV, ISC-GEM CSV or QuakeML."),
+    click.option("--stations", type=click.Path(), help="Coordinates: CSV or StationXML."),
+    click.option("--units", help="Unit of channels whose files state none, e.g. m/s2, mGal, counts."),
+    click.option("--clock", help="Clock of text files relative to UTC, e.g. +08:00."),
+    click.option("--start", help="Process from this UTC time on."),
+    click.option("--end", help="Process up to this UTC time."),
+    click.option("--station", "select", multiple=True, help="Shell pattern of stations (STA or NET.STA); repeatable."),
+)
+_run_options = _options(
+    click.option(
+        "-c", "--config", "config_file", type=click.Path(), help=f"Configuration file [default: {CONFIG_FILE}]."
+    ),
+    click.option("-o", "--output", type=click.Path(), help="Folder of the store."),
+    click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any key, e.g. fit.seed=1."),
+    click.option("--channels", multiple=True, metavar="GLOB", help="Work on these channels only."),
+    click.option("--years", metavar="Y1:Y2", help="Work on these years only, both included."),
+    click.option("--task", metavar="I/N", help="Do share I of N of the units, counted from 0."),
+    click.option("--serial", is_flag=True, help="Work in this process, without Dask workers."),
+    click.option("--workers", type=int, help="Worker processes [default: one a core]."),
+    click.option("--refit", is_flag=True, help="Fit the models anew."),
+)
+
+_FLAGS = {
+    "catalog": ("interpret", "catalog"),
+    "stations": ("archive", "stations"),
+    "units": ("archive", "units"),
+    "clock": ("archive", "clock"),
+    "start": ("archive", "start"),
+    "end": ("archive", "end"),
+    "workers": ("cluster", "workers"),
+    "output": ("store", "path"),
+}
+
+
+def make_config(archive: tuple[str, ...], flags: dict[str, Any]) -> Config:
+    """Join the configuration file, if there is one, with what the command line says.
+
+    Raises
+    ------
+    ConfigError
+        If the file or a value is wrong.
+    """
+    file = flags.get("config_file")
+    if file is None and not archive and Path(CONFIG_FILE).exists():
+        file = CONFIG_FILE
+    values = load_values(Path(file)) if file else {}
+    for name, (section, key) in _FLAGS.items():
+        if flags.get(name) is not None:
+            values.setdefault(section, {})[key] = flags[name]
+    if archive:
+        values.setdefault("archive", {})["paths"] = [str(Path(p).absolute()) for p in archive]
+    if flags.get("select"):
+        values.setdefault("archive", {})["select"] = list(flags["select"])
+    if flags.get("years"):
+        values.setdefault("archive", {}).update(_years(flags["years"]))
+    if flags.get("serial"):
+        values.setdefault("cluster", {})["kind"] = "serial"
+    if flags.get("refit"):
+        values.setdefault("fit", {})["refit"] = "always"
+    for assignment in flags.get("assignments", ()):
+        set_value(values, assignment)
+    return build_config(values, str(file) if file else "command line")
+
+
+def _years(text: str) -> dict[str, str]:
+    """Span of years ``Y1:Y2`` as start and end.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not of that form.
+    """
+    first, colon, last = text.partition(":")
+    try:
+        years = int(first), int(last if colon else first)
+    except ValueError:
+        msg = f"--years {text!r}: expected Y1:Y2, for example 2019:2021"
+        raise ConfigError(msg) from None
+    if not 1950 <= years[0] <= years[1] <= 2150:
+        msg = f"--years {text!r}: expected two years from 1950 to 2150, the earlier first"
+        raise ConfigError(msg)
+    return {"start": f"{years[0]}-01-01", "end": f"{years[1] + 1}-01-01"}
+
+
+def _part(text: str | None) -> tuple[int, int]:
+    """Share of the units ``I/N``.
+
+    Raises
+    ------
+    ConfigError
+        If the text is not of that form.
+    """
+    if not text:
+        return 0, 1
+    first, _, last = text.partition("/")
+    if not (first.isdigit() and last.isdigit() and int(first) < int(last)):
+        msg = f"--task {text!r}: expected I/N with 0 <= I < N, for example 0/8"
+        raise ConfigError(msg)
+    return int(first), int(last)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(gravdask.__version__, prog_name="gravdask")
+def cli() -> None:
+    """Classify and map years of continuous gravity and seismic records."""
+
+
+def _execute(config: Config, stages: tuple[str, ...], flags: dict[str, Any]) -> int:
+    """Run stages and tell how it went; gives the exit code."""
+    from gravdask.pipeline import run
+
+    progress = Progress(sys.stderr)
+    channels = tuple(flags.get("channels") or ("*",))
+    record = run(config, stages=stages, channels=channels, part=_part(flags.get("task")), progress=progress)
+    _tell(record, progress)
+    return record.exit_code
+
+
+def _tell(record: RunRecord, progress: Progress) -> None:
+    """Say what a run did, what it left out and where the report is."""
+    for note in dict.fromkeys(record.notes):
+        progress.say(f"note: {note}")
+    for row in record.quarantine.head(20).to_dict("records"):
+        line = f", line {row['line']}" if row.get("line") and row["line"] == row["line"] else ""
+        progress.say(f"quarantined: {row['where']}{line}: {row['what']}")
+    if len(record.quarantine) > 20:
+        progress.say(f"quarantined: {len(record.quarantine) - 20} more; all are in quarantine.csv beside the report")
+    if record.units_done == 0 and record.units_quarantined == 0:
+        progress.say(f"nothing to do: all {record.units_skipped} units are up to date ({record.seconds:.1f} s)")
+    else:
+        progress.say(f"{record.units_done} units done, {record.units_skipped} up to date ({record.seconds:.1f} s)")
+    if record.report is not None:
+        progress.say(f"report: {record.report}")
+
+
+@cli.command()
+@click.argument("archive", nargs=-1, type=click.Path())
+@_archive_options
+@_run_options
+@click.option("--stages", help=f"Only these, comma separated: {', '.join(STAGES)}.")
+def run(archive: tuple[str, ...], stages: str | None, **flags: Any) -> int:  # noqa: ANN401
+    """Do whatever is out of date, from the archive's files to the report."""
+    chosen = tuple(s.strip() for s in stages.split(",")) if stages else STAGES
+    return _execute(make_config(archive, flags), chosen, flags)
+
+
+def _stage_command(stage: str, about: str) -> None:
+    """Make the command of one stage."""
+
+    @cli.command(stage, help=about)
+    @click.argument("archive", nargs=-1, type=click.Path())
+    @_archive_options
+    @_run_options
+    def command(archive: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401
+        return _execute(make_config(archive, flags), (stage,), flags)
+
+
+for _stage, _about in {
+    "convert": "Convert new and changed files of the archive into the store.",
+    "noise": "Measure daily spectra and noise magnitudes.",
+    "calibrate": "Estimate tidal factor, pressure admittance and drift of each gravimeter.",
+    "scatter": "Transform the records into scattering coefficients.",
+    "fit": "Fit a model to rates that have none (or anew with --refit).",
+    "classify": "Classify new frames with the model that exists.",
+    "interpret": "Test the components against earthquakes and name them.",
+    "report": "Write the report and its tables.",
+}.items():
+    _stage_command(_stage, _about)
+
+
+@cli.command()
+@click.argument("archive", nargs=-1, required=True, type=click.Path())
+@_archive_options
+@click.option("-o", "--output", type=click.Path(), help="Folder of the store [default: ./gravdask.zarr].")
+@click.option("--force", is_flag=True, help=f"Replace a {CONFIG_FILE} that exists.")
+def init(archive: tuple[str, ...], force: bool, **flags: Any) -> int:  # noqa: ANN401
+    """Look through an archive and write gravdask.toml, every key documented."""
+    from gravdask.overview import survey_archive
+
+    target = Path(CONFIG_FILE)
+    if target.exists() and not force:
+        msg = f"{target.absolute()} exists; remove it, or give --force to replace it"
+        raise ConfigError(msg)
+    config = make_config(archive, {"config_file": None, **flags})
+    lines = survey_archive(config)
+    target.write_text(render(config, lines), encoding="utf-8")
+    click.echo("\n".join(lines))
+    click.echo(f"wrote {target.absolute()}; now: gravdask run -c {target}")
+    return 0
+
+
+@cli.command()
+@click.argument("archive", nargs=-1, type=click.Path())
+@_archive_options
+@_run_options
+def scan(archive: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401
+    """List the channels of an archive, their spans, and the files that cannot be read."""
+    from gravdask.overview import survey_archive
+
+    click.echo("\n".join(survey_archive(make_config(archive, flags), problems=True)))
+    return 0
+
+
+@cli.command()
+@click.argument("archive", nargs=-1, type=click.Path())
+@_archive_options
+@_run_options
+def plan(archive: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401
+    """Say what a run would do, without doing it."""
+    from gravdask.overview import plan_lines
+
+    click.echo("\n".join(plan_lines(make_config(archive, flags), Progress(sys.stderr))))
+    return 0
+
+
+@cli.command()
+@_run_options
+def status(**flags: Any) -> int:  # noqa: ANN401
+    """Say what the store holds, what is finished and what is quarantined."""
+    from gravdask.overview import status_lines
+
+    click.echo("\n".join(status_lines(make_config((), flags))))
+    return 0
+
+
+@cli.command()
+@click.argument("folder", type=click.Path())
+@click.option("--stations", default=6, show_default=True, help="Stations.")
+@click.option("--days", default=20, show_default=True, help="Days.")
+@click.option("--rate", default=1.0, show_default=True, help="Sampling rate [Hz].")
+@click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+def simulate(folder: str, **settings: Any) -> int:  # noqa: ANN401
+    """Write the archive of a simulated network: MiniSEED, StationXML, catalogue and truth."""
+    from gravdask.simulate import simulate_network
+
+    network = simulate_network(Path(folder), **settings)
+    for name in ("archive", "station_xml", "catalogue", "truth_table"):
+        click.echo(f"{name:<12} {getattr(network, name)}")
+    return 0
+
+
+@cli.command()
+@click.argument("folder", type=click.Path())
+@click.option("--stations", default=6, show_default=True, help="Stations.")
+@click.option("--days", default=20, show_default=True, help="Days.")
+@click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+@click.option("--serial", is_flag=True, help="Work in this process, without Dask workers.")
+@click.option("--workers", type=int, help="Worker processes [default: one a core].")
+def demo(folder: str, stations: int, days: int, seed: int, serial: bool, workers: int | None) -> int:
+    """Simulate a network in FOLDER and run the whole job on it."""
+    from gravdask.simulate import simulate_network
+
+    begun = time.monotonic()
+    progress = Progress(sys.stderr)
+    place = Path(folder)
+    progress.say(f"simulating {stations} stations x {days} days at 1 Hz in {place / 'archive'}")
+    network = simulate_network(place, stations=stations, days=days, rate=1.0, seed=seed)
+    progress.say(f"simulate   {time.monotonic() - begun:.1f} s")
+    flags = {
+        "output": str(place / "demo.zarr"),
+        "catalog": str(network.catalogue),
+        "stations": str(network.station_xml),
+        "serial": serial,
+        "workers": workers,
+    }
+    flags["assignments"] = (f'report.folder="{place / "report"}"',)
+    config = make_config((str(network.archive),), flags)
+    (place / CONFIG_FILE).write_text(render(config), encoding="utf-8")
+    return _execute(config, STAGES, flags)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: run a command and turn errors into messages and exit codes.
+
+    0 done; 1 finished with something quarantined; 2 wrong usage or configuration; 3 failed or stopped, run again to
+    continue; 4 another client holds the store; 5 a check before the start failed.
+    """
+    sys.exit(_code(arguments))
+
+
+def _code(arguments: list[str] | None) -> int:
+    """Exit code of a command."""
+    try:
+        return int(cli.main(args=arguments, prog_name="gravdask", standalone_mode=False) or 0)
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (ConfigError, GravdaskError) as error:
+        click.echo(f"gravdask: {error}", err=True)
+        if isinstance(error, LeaseHeldError):
+            return EXIT_LEASE
+        if isinstance(error, PreflightError):
+            return EXIT_PREFLIGHT
+        return EXIT_USAGE if _is_usage(error) else EXIT_FAILED
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("gravdask: stopped; what was finished is kept, run again to continue", err=True)
+        return EXIT_FAILED
+    except OSError as error:
+        click.echo(f"gravdask: {error}; what was finished is kept, run again to continue", err=True)
+        return EXIT_FAILED
+
+
+def _is_usage(error: GravdaskError) -> bool:
+    """Whether an error is about what the user gave: configuration, archive, stations, catalogue, store."""
+    from gravdask.errors import CatalogError, ReadError, StationError, StoreError, UnitsError
+
+    return isinstance(error, ConfigError | ReadError | StationError | CatalogError | UnitsError | StoreError)
