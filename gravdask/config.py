@@ -117,6 +117,7 @@ class PreprocessConfig(_Section):
 
     tide: bool = Field(True, description="subtract the theoretical tide where coordinates are known")
     tidal_factor: float = Field(1.16, description="amplitude factor on the rigid-Earth tide", ge=0.5, le=2.0)
+    drift: bool = Field(True, description="subtract the straight drift that the calibrate stage found")
     pressure: bool = Field(True, description="subtract the effect of air pressure where a station records it")
     admittance: float | Literal["regressed"] = Field(
         -3.0, description="pressure admittance [nm/s2 per hPa], or 'regressed': what the calibrate stage finds"

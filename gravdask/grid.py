@@ -31,6 +31,11 @@ PHASE_TOLERANCE = 0.01
 """Largest deviation of a trace from its channel's grid that is snapped away, as a share of an interval."""
 
 
+def utc_text(time_ns: int) -> str:
+    """Time [ns since 1970] as ISO 8601 text in UTC, to the second."""
+    return str(np.array(int(time_ns), "datetime64[ns]").astype("datetime64[s]"))
+
+
 @dataclass(frozen=True, order=True)
 class Rate:
     """A sampling rate as a rational number: ``samples`` in ``seconds``, in lowest terms.
@@ -64,7 +69,7 @@ class Rate:
         GridError
             If the rate is not a positive finite number.
         """
-        if not math.isfinite(hz) or hz <= 0:
+        if not math.isfinite(hz) or hz <= 0 or not math.isfinite(1 / hz):
             msg = f"a sampling rate must be positive and finite, got {hz!r} Hz"
             raise GridError(msg)
         nominal = Fraction(round(hz)) if hz >= 1 else Fraction(1, round(1 / hz))
@@ -235,8 +240,9 @@ class Blocks:
         return unit * self.shard, (unit + 1) * self.shard
 
     def units_covering(self, start: int, stop: int) -> range:
-        """Units whose shards together hold the items ``[start, stop)``."""
-        return range(max(start, 0) // self.shard, -(-min(stop, self.length) // self.shard))
+        """Units whose shards together hold the items ``[start, stop)``; none for an empty span."""
+        first, last = max(start, 0), min(stop, self.length)
+        return range(first // self.shard, -(-last // self.shard)) if last > first else range(0)
 
 
 SHARD_DAYS = 384

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import zarr
 
 from gravdask.archive.index import ArchiveIndex, scan
 from gravdask.config import STAGES, Config
 from gravdask.errors import ConfigError
+from gravdask.grid import utc_text
 from gravdask.pipeline import UNIT_STAGES
 from gravdask.progress import Progress
 from gravdask.stages import archive as archive_stage
@@ -53,7 +53,7 @@ def survey_archive(config: Config, problems: bool = False) -> list[str]:
     for plan in plans:
         channel, remarks = archive_stage.describe(plan, table)
         notes += [*plan.notes, *remarks]
-        first, last = (str(np.datetime64(channel.grid.time_ns(k), "s")) for k in channel.extent)
+        first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
         samples = sum(p.npts for p in plan.placements)
         place = f"{channel.latitude:.3f} {channel.longitude:.3f}" if channel.located else "no coordinates"
         lines.append(
@@ -130,7 +130,7 @@ def status_lines(config: Config) -> list[str]:
     context.reload()
     lines = [f"store {config.store_path}, {len(context.channels)} channels"]
     for channel in context.channels.values():
-        first, last = (str(np.datetime64(channel.grid.time_ns(k), "s")) for k in channel.extent)
+        first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
         lines.append(f"  {channel.name:<20} {channel.rate!s:>6} {channel.quantity:<13} {first} to {last}")
     rows = [(r.stage, r.status) for stage in STAGES for r in context.ledger.of_stage(stage)]
     counts = pd.Series(rows, dtype=object).value_counts()

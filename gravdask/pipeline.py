@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from gravdask.archive.index import ArchiveIndex
 from gravdask.archive.stations import StationTable
@@ -151,7 +152,8 @@ def _opened(
     patterns = config.archive.select if channels == ("*",) else channels
     lease = Lease(config.store_path / "ledger" / "leases", tuple(patterns), stages, part)
     runner = open_runner(config.cluster, progress.say)
-    with lease:
+    # One BLAS thread here too: more would change the last bits of a model, and a store's values with them.
+    with lease, threadpool_limits(1):
         ledger = Ledger(config.store_path / "ledger")
         context = Context(config, ledger, progress, part, channels)
         context.reload()

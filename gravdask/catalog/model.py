@@ -40,12 +40,15 @@ class Problem:
         What was found and what was expected.
     cure
         What was done about it, or what the user can do.
+    left_out
+        Whether the event is missing from the catalogue because of it.
     """
 
     path: str
     line: int | None
     what: str
     cure: str
+    left_out: bool = True
 
 
 class Event(NamedTuple):

@@ -69,7 +69,7 @@ def read_with_obspy(path: str, content: bytes, form: str) -> Catalog:
             problems.append(Problem(path, line, f"event {name}: {error}", "the event is left out; correct the file"))
             continue
         if note:
-            problems.append(Problem(path, line, note, f"{DEFAULT_DEPTH_KM:g} km is assumed"))
+            problems.append(Problem(path, line, note, f"{DEFAULT_DEPTH_KM:g} km is assumed", left_out=False))
         found.append((line, event))
     return assemble(found, problems, path)
 

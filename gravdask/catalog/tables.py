@@ -115,7 +115,7 @@ def read_table(path: str, lines: list[str], layout: Layout, names: list[str], bo
                 problems.append(Problem(path, line, str(error), "the event is left out; correct or remove the line"))
                 continue
             if note:
-                problems.append(Problem(path, line, note, f"{DEFAULT_DEPTH_KM:g} km is assumed"))
+                problems.append(Problem(path, line, note, f"{DEFAULT_DEPTH_KM:g} km is assumed", left_out=False))
             yield line, event
 
     found = list(events())

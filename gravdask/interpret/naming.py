@@ -47,6 +47,9 @@ class NamingSettings:
         with the network's level, all at least.
     background_odds
         Background: odds ratio at most.
+    disturbance_excess, disturbance_share
+        Not background for all that: mean excess at any period (natural log) at least, and share of all frames at
+        most. What is rare and stands out needs no earthquake to be a disturbance.
     """
 
     coseismic_q: float = 0.01
@@ -60,6 +63,8 @@ class NamingSettings:
     microseism_excess: float = 0.2
     microseism_correlation: float = 0.3
     background_odds: float = 1.5
+    disturbance_excess: float = 1.0986
+    disturbance_share: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,9 @@ def _name(row: dict[str, Any], total: int, evidence: Evidence, settings: NamingS
         if words:
             return kind, f"{words}; {association}"
     share = f"{100 * row['frames'] / total:.0f} % of all frames"
+    words = _excess_words(component, evidence, settings)
+    if words and row["frames"] <= settings.disturbance_share * total:
+        return UNATTRIBUTED, f"{share}; {words}; {association}; not co-seismic: {', '.join(short)}"
     if not row["odds_ratio"] > settings.background_odds:  # also where nothing could be compared
         return BACKGROUND, f"{share}; no association with predicted windows: {association}"
     return UNATTRIBUTED, f"{share}; {association}; not co-seismic: {', '.join(short)}"
@@ -212,6 +220,17 @@ def _gap_words(component: int, evidence: Evidence, settings: NamingSettings) -> 
     if not (odds >= settings.gap_odds and share >= settings.gap_share):
         return ""
     return f"{100 * share:.0f} % of its frames touch a gap (odds ratio {odds:.3g} against other frames)"
+
+
+def _excess_words(component: int, evidence: Evidence, settings: NamingSettings) -> str:
+    """Say at which period the component stands out most above the stations' medians; empty if it does not."""
+    if evidence.excess is None or component not in evidence.excess.index:
+        return ""
+    excess = np.nan_to_num(evidence.excess.loc[component].to_numpy(dtype=np.float64), nan=-np.inf)
+    top = int(excess.argmax())
+    if not excess[top] >= settings.disturbance_excess:
+        return ""
+    return f"{np.exp(excess[top]):.2g} times the usual amplitude at {evidence.excess.columns[top]:.3g} s"
 
 
 def _microseism_words(component: int, evidence: Evidence, settings: NamingSettings) -> str:

@@ -83,21 +83,25 @@ class Context:
         return [c for c in self.chosen() if c.kind in {"gravity", "seismic"}]
 
     def reader(self, channel: Channel, estimated: bool = True) -> RecordReader:
-        """Make the reader of a channel's record with the admittance that applies to it.
+        """Make the reader of a channel's record with the admittance and the drift that apply to it.
 
         Parameters
         ----------
         channel
             The channel.
         estimated
-            Whether a regressed admittance may be used; the noise convention has a fixed one.
+            Whether estimates may be used; the noise convention has a fixed admittance and its own daily polynomial.
         """
         settings = self.config.preprocess
         admittance = DEFAULT_ADMITTANCE if settings.admittance == "regressed" else settings.admittance
+        drift = 0.0
         record = self.ledger.get("calibrate", channel.name, -1)
-        if settings.admittance == "regressed" and estimated and record is not None:
-            admittance = float(record.info.get("admittance") or DEFAULT_ADMITTANCE)
-        return RecordReader(self.store, channel, self.channels.get(channel.pressure), settings, admittance)
+        if estimated and record is not None and record.finished:
+            drift = float(record.info.get("drift") or 0.0) if settings.drift else 0.0
+            if settings.admittance == "regressed":
+                admittance = float(record.info.get("admittance") or DEFAULT_ADMITTANCE)
+        pressure = self.channels.get(channel.pressure)
+        return RecordReader(self.store, channel, pressure, settings, admittance, drift)
 
     def record_content(self, channel: Channel) -> dict[int, str]:
         """Digest of every chunk of a channel's record that holds something, by chunk number."""

@@ -75,7 +75,10 @@ def _block(reader: RecordReader, first_day: int, last_day: int) -> Admittance:
 
 
 def finish(context: Context, records: list[Record]) -> None:
-    """Merge the units' sums to one estimate a channel and keep it, unless an earlier one stands."""
+    """Merge the units' sums to one estimate a channel and keep it, unless an earlier one stands.
+
+    Channels with fewer days than the fit asks for wait for more.
+    """
     del records
     root = open_root(context.store, create=True)
     for name in sorted({r.channel for r in context.ledger.of_stage("calibrate")}):
@@ -87,7 +90,10 @@ def finish(context: Context, records: list[Record]) -> None:
         for record in units:
             if record.cells:
                 total = total + Admittance.from_dict(record.info["sums"])
-        estimate = {k: v if np.isfinite(v) else None for k, v in asdict(total.finalize()).items()}
+        result = total.finalize()
+        if result.days < context.config.fit.min_days:
+            continue
+        estimate = {k: v if np.isfinite(v) else None for k, v in asdict(result).items()}
         fingerprint = digest([r.fingerprint for r in units])
         group = root.require_group(f"{name}/preprocess")
         group.attrs.put({"estimate": estimate, "fingerprint": fingerprint, "units": "nm s-2, hPa, days"})

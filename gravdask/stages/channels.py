@@ -12,14 +12,18 @@ from numpy.typing import NDArray
 
 from gravdask.config import PreprocessConfig
 from gravdask.errors import StoreError
-from gravdask.grid import SECOND_NS, Grid, Rate, record_blocks
+from gravdask.grid import DAY_NS, ORIGIN_NS, SECOND_NS, Grid, Rate, record_blocks
 from gravdask.preprocess.chain import residual
-from gravdask.preprocess.pressure import pressure_at, repair_pressure
+from gravdask.preprocess.pressure import normal_pressure, pressure_at, repair_pressure
 from gravdask.store.layout import channel_names, missing_value, open_root, read_span, sub_array
 
 Array = NDArray[np.float64]
 PRESSURE_BRIDGE_NS = 600 * SECOND_NS
 """Gaps in the air pressure up to this long are bridged by straight lines [ns]."""
+LEAST_DAILY_PRESSURE = 0.9
+"""Least share of a day's pressure with which the day is corrected for it."""
+SEAM_SAMPLES = 16
+"""Samples left out where corrected days meet uncorrected ones: more than any transform bridges."""
 INTERNAL_UNITS = {"acceleration": "nm s-2", "pressure": "hPa", "velocity": "nm s-1"}
 """Unit of each kind of quantity inside gravdask."""
 
@@ -197,6 +201,8 @@ class RecordReader:
         The ``[preprocess]`` section.
     admittance
         Pressure admittance [nm s⁻² hPa⁻¹].
+    drift
+        Straight drift [nm s⁻² per day], as estimated over the whole record.
     """
 
     store: Path
@@ -204,6 +210,7 @@ class RecordReader:
     pressure: Channel | None
     settings: PreprocessConfig
     admittance: float
+    drift: float = 0.0
 
     def physical(self, start: int, stop: int) -> Array:
         """Samples ``[start, stop)`` in physical units, float64, NaN where missing; beyond the array all missing."""
@@ -216,21 +223,58 @@ class RecordReader:
         if self.channel.quantity != "acceleration" or not np.isfinite(values).any():
             return values
         # A seismometer's record holds neither tide nor air pressure: subtracting them would put them in.
-        gravity = self.channel.kind == "gravity"
+        if self.channel.kind != "gravity":
+            return values
         times = self.channel.times_ns(start, stop)
-        return residual(
+        if self.drift:
+            values = values - self.drift * ((times - ORIGIN_NS) / DAY_NS)
+        pressure, seams = self._pressure_by_days(times) if self.settings.pressure else (None, None)
+        cleaned = residual(
             values,
             times,
             factor=1.0,
             latitude=self.channel.latitude,
             longitude=self.channel.longitude,
             elevation=self.channel.elevation,
-            pressure_hpa=self.pressure_at(times) if self.settings.pressure and gravity else None,
+            pressure_hpa=pressure,
             tidal_factor=self.settings.tidal_factor,
             admittance=self.admittance,
-            tide=self.settings.tide and gravity,
-            missing_pressure="day",
+            tide=self.settings.tide,
         ).values
+        if seams is not None:
+            cleaned[seams] = np.nan
+        return cleaned
+
+    def _pressure_by_days(self, times_ns: NDArray[np.int64]) -> tuple[Array | None, NDArray[np.bool_] | None]:
+        """Air pressure [hPa] for a correction that is made for whole UTC days or not at all.
+
+        A day with less than nine tenths of its pressure goes uncorrected (the standard pressure stands in, of no
+        effect). Whole days are judged, whatever part of them is asked for, so that a sample's value depends on
+        neither chunk nor halo. Where a corrected day meets an uncorrected one, a few samples are marked to be left
+        out: the step between them is no signal.
+        """
+        if self.pressure is None:
+            return None, None
+        first, last = times_ns[0] // DAY_NS * DAY_NS, (times_ns[-1] // DAY_NS + 1) * DAY_NS
+        grid = self.channel.grid
+        low, high = grid.locate(int(first))[0], grid.locate(int(last))[0] + 1
+        whole = self.channel.times_ns(low, high)
+        air = self.pressure_at(whole)
+        if air is None:
+            return None, None
+        day = whole // DAY_NS
+        _, place = np.unique(day, return_inverse=True)
+        share = np.bincount(place, np.isfinite(air)) / np.bincount(place)
+        without = (share < LEAST_DAILY_PRESSURE)[place]
+        if without.all():
+            return None, None
+        air[without] = normal_pressure(self.channel.elevation or 0.0)
+        seams = np.zeros(len(whole), bool)
+        for edge in np.flatnonzero(np.diff(without)) + 1:
+            seams[max(edge - SEAM_SAMPLES // 2, 0) : edge + SEAM_SAMPLES // 2] = True
+        offset = int(np.searchsorted(whole, times_ns[0]))
+        part = slice(offset, offset + len(times_ns))
+        return air[part], seams[part]
 
     def pressure_at(self, times_ns: NDArray[np.int64]) -> Array | None:
         """Air pressure [hPa] at given times, short gaps bridged, NaN where it is missing; None without a barometer."""

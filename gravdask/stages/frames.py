@@ -83,7 +83,9 @@ def read_network(context: Context, rate: str, model: Model) -> Network | None:
         posterior[row, known] = all_posteriors[known, component[row, known]]
     interval = channels[0].rate.interval_ns
     frame_ns = scattering.frame_samples * interval
-    start = ORIGIN_NS + channels[0].phases[0][1] + int(first * frame_ns)
+    # A frame of the low-pass is centred on its first sample, one of a mean begins there.
+    shift = (scattering.frame_centre - (scattering.frame_samples - 1) / 2) * interval
+    start = ORIGIN_NS + channels[0].phases[0][1] + int(first * frame_ns + Fraction(shift))
     frames = FrameTable(
         tuple(c.name for c in channels), start, Fraction(frame_ns), component, round(reach_s(scattering, model) * 1e9)
     )

@@ -70,7 +70,9 @@ def load_events(context: Context) -> Events:
     if not settings.catalog:
         return Events(pd.DataFrame(), [], "")
     catalog = read_catalog(Path(settings.catalog).expanduser())
-    problems = [{"where": p.path, "line": p.line or 0, "what": p.what, "cure": p.cure} for p in catalog.problems]
+    problems = [
+        {"where": p.path, "line": p.line or 0, "what": p.what, "cure": p.cure} for p in catalog.problems if p.left_out
+    ]
     chosen = catalog.events[catalog.events["magnitude"] >= settings.min_magnitude]
     return Events(chosen.reset_index(drop=True), problems, catalog.digest)
 

@@ -35,10 +35,10 @@ _ABOUT = {
 }
 
 
-def refusal(channel: Channel) -> str:
-    """Why a channel has no noise magnitudes, '' if it has."""
+def refusal(channel: Channel, name: str = "") -> str:
+    """Why a channel has no noise magnitudes, '' if it has; speaks of it by another name if one is given."""
     try:
-        require_acceleration(QUANTITY_UNITS[channel.quantity], channel.name)
+        require_acceleration(QUANTITY_UNITS[channel.quantity], name or channel.name)
     except NotAccelerationError as error:
         return str(error)
     return ""
@@ -46,11 +46,11 @@ def refusal(channel: Channel) -> str:
 
 def plan(context: Context) -> Plan:
     """Find the days whose record, pressure or treatment changed."""
-    tasks, current, notes = [], 0, []
+    tasks, current = [], 0
+    refused: dict[str, list[str]] = {}
     for channel in context.signals():
-        reason = refusal(channel)
-        if reason:
-            notes.append(reason)
+        if reason := refusal(channel, "such a channel"):
+            refused.setdefault(reason, []).append(channel.name)
             continue
         blocks = day_blocks(channel.rate)
         settings = digest(VERSIONS["noise"], context.config.noise, treatment(context.reader(channel, estimated=False)))
@@ -65,13 +65,18 @@ def plan(context: Context) -> Plan:
             task = make_task(context, "noise", channel.name, unit, units.get(unit, {}), settings, payload)
             current += task is None
             tasks += [task] if task is not None else []
-    return Plan(tasks, current, notes)
+    return Plan(tasks, current, [f"{_few(names)}: {reason}" for reason, names in refused.items()])
+
+
+def _few(names: list[str]) -> str:
+    """First names of a list, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def treatment(reader: RecordReader) -> str:
     """Digest of everything besides the record that a residual follows from."""
     air = identity(reader.pressure) if reader.pressure is not None else None
-    return digest(reader.settings, reader.admittance, identity(reader.channel), air)
+    return digest(reader.settings, reader.admittance, reader.drift, identity(reader.channel), air)
 
 
 def identity(channel: Channel) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
-from gravdask.grid import ORIGIN_NS, Grid, Rate
+from gravdask.grid import ORIGIN_NS, Grid, Rate, utc_text
 from gravdask.stages.channels import Channel
 
 
@@ -129,7 +128,7 @@ def place(name: str, rate: Rate, traces: pd.DataFrame, known: Channel | None) ->
             grid = Grid.through(rate, int(start_ns))
             index, deviation = grid.locate(int(start_ns))
             phases.append((index, grid.phase_ns))
-            when = str(np.array(start_ns, "datetime64[ns]"))
+            when = utc_text(start_ns)
             notes.append(f"{name}: from {when} the samples stand {grid.phase_ns * 1e-9:+.6f} s off whole intervals")
         elif deviation:
             snapped.append(abs(deviation))
@@ -172,5 +171,4 @@ def whole_archive(traces: pd.DataFrame, existing: Mapping[str, Channel]) -> list
 def span_text(rate: Rate, start: int, stop: int) -> str:
     """A sample range as UTC times to the second."""
     interval = rate.interval_ns
-    ends = (np.datetime64(ORIGIN_NS + int(k * interval), "ns").astype("datetime64[s]") for k in (start, stop))
-    return " to ".join(str(t) for t in ends)
+    return " to ".join(utc_text(ORIGIN_NS + int(k * interval)) for k in (start, stop))

@@ -122,7 +122,8 @@ def put_table(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple[st
         present = group[name]
         if isinstance(present, zarr.Array) and present.shape == values.shape and present.dtype == values.dtype:
             equal = np.array_equal(np.asarray(present[...]), values, equal_nan=values.dtype.kind == "f")
-            if equal and dict(present.attrs) == attributes:
+            same_dims = getattr(present.metadata, "dimension_names", None) == tuple(dims)
+            if equal and same_dims and dict(present.attrs) == attributes:
                 return
     group.create_array(
         name,
@@ -144,7 +145,8 @@ def write_unit(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> None
         all of it, and one of them would lose its data.
     """
     shards = array.shards
-    if shards is None or start % shards[0] or len(values) % shards[0] or values.shape[1:] != array.shape[1:]:
+    inside = 0 <= start <= start + len(values) <= array.shape[0] and values.shape[1:] == array.shape[1:]
+    if shards is None or start % shards[0] or len(values) % shards[0] or not inside:
         msg = (
             f"{array.path}: a write of {values.shape} from item {start} does not cover whole shards of {shards}; "
             "another unit could overwrite it. Write the whole span of a unit (grid.Blocks.unit_span)"

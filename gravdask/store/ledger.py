@@ -24,6 +24,7 @@ from gravdask.errors import StoreError
 FLUSH_SECONDS = 3.0
 FLUSH_RECORDS = 1000
 COMPACT_SEGMENTS = 40
+READ_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -88,31 +89,10 @@ class Ledger:
         self._records: dict[tuple[str, str, int], Record] = {}
         self._pending: list[Record] = []
         self._flushed = time.monotonic()
-        for path in sorted(folder.glob("*/*.parquet")):
-            for row in pd.read_parquet(path)["record"]:
-                self._take(json.loads(row), path)
-        for path in sorted(folder.glob("*/*.jsonl"), key=lambda p: p.name):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                self._take(self._parse(line, path), path)
-
-    @staticmethod
-    def _parse(line: str, path: Path) -> dict[str, Any]:
-        """Read one line of a segment."""
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            msg = f"{path}: damaged ledger segment ({error}); remove the file: its units will be done again"
-            raise StoreError(msg) from error
-        return dict(values)
-
-    def _take(self, values: dict[str, Any], path: Path) -> None:
-        """Keep a record, the later one of two about the same unit."""
-        try:
-            record = Record(**values)
-        except TypeError as error:
-            msg = f"{path}: a ledger record of another form ({error}); use the gravdask that wrote it"
-            raise StoreError(msg) from error
-        self._records[record.key] = record
+        self._stamp = 0
+        for stage in sorted(p for p in folder.iterdir() if p.is_dir()) if folder.exists() else ():
+            self._records |= _settled(stage)
+            self._stamp = max([self._stamp, *(_stamp(p) for p in _objects(stage))])
 
     def get(self, stage: str, channel: str, unit: int) -> Record | None:
         """Return the latest record of a unit, or None."""
@@ -136,27 +116,112 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what is pending as one segment a stage, each whole or not at all."""
-        for stage in {r.stage for r in self._pending}:
-            lines = [json.dumps(asdict(r), separators=(",", ":")) for r in self._pending if r.stage == stage]
-            name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.jsonl"
-            _replace(self._folder / stage / name, ("\n".join(lines) + "\n").encode())
+        for stage in sorted({r.stage for r in self._pending}):
+            lines = [_line(r) for r in self._pending if r.stage == stage]
+            _replace(self._folder / stage / f"{self._next_stamp()}.jsonl", ("\n".join(lines) + "\n").encode())
         self._records.update({r.key: r for r in self._pending})
         self._pending.clear()
         self._flushed = time.monotonic()
 
+    def _next_stamp(self) -> str:
+        """Name of the next segment: after all that this client knows of, even if a clock went back."""
+        self._stamp = max(time.time_ns(), self._stamp + 1)
+        return f"{self._stamp:020d}-{uuid.uuid4().hex[:8]}"
+
     def compact(self) -> None:
-        """Put many segments of a stage into one Parquet object; only for a client that holds the whole store."""
+        """Put many segments of a stage into one Parquet object.
+
+        What is compacted is what lies on disk, other clients' segments included, and only what was read is removed;
+        a second client that compacts at the same time can therefore lose nothing.
+        """
         self.flush()
-        for folder in (p for p in self._folder.iterdir() if p.is_dir()) if self._folder.exists() else ():
-            segments = sorted(folder.glob("*.jsonl"))
-            if len(segments) < COMPACT_SEGMENTS:
+        for folder in sorted(p for p in self._folder.iterdir() if p.is_dir()) if self._folder.exists() else ():
+            objects = _objects(folder)
+            if sum(p.suffix == ".jsonl" for p in objects) < COMPACT_SEGMENTS:
                 continue
-            rows = [json.dumps(asdict(r), separators=(",", ":")) for r in self.of_stage(folder.name)]
-            partial = folder / f"{uuid.uuid4().hex}.partial"
-            pd.DataFrame({"record": rows}).to_parquet(partial, compression="zstd")
-            os.replace(partial, folder / "compacted.parquet")
-            for segment in segments:
-                segment.unlink()
+            try:
+                rows = [_line(r) for r in _merged(objects).values()]
+            except FileNotFoundError:
+                continue  # another client compacts this stage just now
+            name = f"{_stamp(objects[-1]):020d}-{uuid.uuid4().hex[:8]}.parquet"
+            _replace(folder / name, pd.DataFrame({"record": rows}).to_parquet(compression="zstd"))
+            for path in objects:
+                path.unlink(missing_ok=True)
+
+
+def _line(record: Record) -> str:
+    """One record as a line of a segment."""
+    return json.dumps(asdict(record), separators=(",", ":"))
+
+
+def _stamp(path: Path) -> int:
+    """Time that a segment's name begins with [ns]; that of a compacted object is its newest segment's."""
+    head = path.name.split("-")[0]
+    return int(head) if head.isdigit() else 0
+
+
+def _objects(folder: Path) -> list[Path]:
+    """Segments and compacted objects of a stage, the oldest first; of one stamp the compacted one first."""
+    found = [p for p in folder.iterdir() if p.suffix in {".jsonl", ".parquet"}]
+    return sorted(found, key=lambda p: (_stamp(p), p.suffix == ".jsonl", p.name))
+
+
+def _settled(folder: Path) -> dict[tuple[str, str, int], Record]:
+    """Latest record of every unit of a stage, also while another client compacts it."""
+    for _ in range(READ_ATTEMPTS):
+        try:
+            return _merged(_objects(folder))
+        except FileNotFoundError:
+            continue
+    msg = f"{folder}: its objects vanish while they are read; another client seems to compact it again and again"
+    raise StoreError(msg)
+
+
+def _merged(objects: list[Path]) -> dict[tuple[str, str, int], Record]:
+    """Latest record of every unit in objects that are given in their order."""
+    records: dict[tuple[str, str, int], Record] = {}
+    for path in objects:
+        for line in _lines(path):
+            record = _parse(line, path)
+            records[record.key] = record
+    return records
+
+
+def _lines(path: Path) -> list[str]:
+    """All records of a segment or compacted object, one a line.
+
+    Raises
+    ------
+    StoreError
+        If a compacted object is damaged.
+    """
+    if path.suffix == ".jsonl":
+        return path.read_text(encoding="utf-8").splitlines()
+    try:
+        return [str(line) for line in pd.read_parquet(path)["record"]]
+    except (ValueError, KeyError) as error:
+        msg = f"{path}: damaged ledger object ({error}); remove the file: its units will be done again"
+        raise StoreError(msg) from error
+
+
+def _parse(line: str, path: Path) -> Record:
+    """Read one line of a segment.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged or of another form.
+    """
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        msg = f"{path}: damaged ledger segment ({error}); remove the file: its units will be done again"
+        raise StoreError(msg) from error
+    try:
+        return Record(**values)
+    except TypeError as error:
+        msg = f"{path}: a ledger record of another form ({error}); use the gravdask that wrote it"
+        raise StoreError(msg) from error
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -1,0 +1,127 @@
+"""A channel as its attributes in the store describe it: spans, times, calibration and place of what is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+
+from gravdask.errors import StoreError
+from gravdask.grid import Rate, frames_covering
+from gravdask.store.timerange import TimeRange
+from gravdask.store.window import Decoding
+
+
+@dataclass(frozen=True)
+class StoredChannel:
+    """What the attributes of a channel say, as far as opening it needs it.
+
+    Attributes
+    ----------
+    name, group
+        Name and group of the channel.
+    about
+        Its attributes as they are stored.
+    rate
+        Sampling rate.
+    phases
+        (from sample, phase [ns]) of each span of constant phase, in order.
+    extent
+        First and last sample + 1 that any file of the archive holds.
+    """
+
+    name: str
+    group: zarr.Group
+    about: dict[str, Any]
+    rate: Rate
+    phases: tuple[tuple[int, int], ...]
+    extent: tuple[int, int]
+
+    @classmethod
+    def load(cls, root: zarr.Group, name: str) -> StoredChannel:
+        """Read the attributes of a channel.
+
+        Raises
+        ------
+        StoreError
+            If they are not of gravdask's form.
+        """
+        group = root[name]
+        assert isinstance(group, zarr.Group)
+        try:
+            about: Any = group["raw"].attrs["channel"]
+            phases = tuple((int(a), int(b)) for a, b in about["phases"])
+            start, stop = (int(n) for n in about["extent"])
+            return cls(name, group, dict(about), Rate.parse(about["rate"]), phases, (start, stop))
+        except (KeyError, TypeError, ValueError) as error:
+            msg = f"channel {name}: its attributes are not gravdask's ({error}); convert the archive again"
+            raise StoreError(msg) from error
+
+    def stage(self, stage: str) -> zarr.Group | None:
+        """Group of a stage, None if it has not run."""
+        found = self.group.get(stage)
+        return found if isinstance(found, zarr.Group) else None
+
+    def span(self, stage: str, group: zarr.Group) -> tuple[int, int]:
+        """Items of a stage that the channel's extent touches."""
+        start, stop = self.extent
+        if stage == "raw":
+            return start, stop
+        if stage == "noise":
+            return frames_covering(self.rate.samples_per_day, start, stop)
+        return frames_covering(self.frame_samples(group), start, stop)
+
+    def frame_samples(self, group: zarr.Group) -> int:
+        """Samples of a frame; the classes lie on the frames of the coefficients."""
+        for source in (group, self.stage("scattering")):
+            if source is not None and "frame_samples" in source.attrs:
+                return int(source.attrs["frame_samples"])  # type: ignore[arg-type]
+        msg = f"{self.name}: the length of a frame is not written in the store; run 'gravdask scatter' again"
+        raise StoreError(msg)
+
+    def times(self, stage: str, group: zarr.Group, phase_ns: int, span: tuple[int, int]) -> TimeRange:
+        """Times of the items of a stage."""
+        if stage == "raw":
+            return TimeRange.of_samples(self.rate, phase_ns, *span)
+        if stage == "noise":
+            return TimeRange.of_days(*span)
+        return TimeRange.of_frames(self.rate, phase_ns, self.frame_samples(group), *span)
+
+    def decoding(self, physical: bool) -> Decoding:
+        """From the stored record to source numbers or physical units."""
+        decimals = int(self.about.get("decimals", 0))
+        return Decoding(decimals, self._pieces() if physical else None)
+
+    def _pieces(self) -> tuple[tuple[int, int, float, float], ...]:
+        """Calibration table in samples; one entry alone holds for the whole record."""
+        table = self.about.get("calibrations") or [{"factor": 1.0, "offset": 0.0}]
+        start, stop = self.extent
+        if len(table) == 1:
+            return ((start, stop, float(table[0]["factor"]), float(table[0]["offset"])),)
+        pieces = []
+        ends = [first for first, _ in self.phases[1:]] + [stop]
+        for (first, phase), end in zip(self.phases, ends, strict=True):
+            times = TimeRange.of_samples(self.rate, phase, 0, stop)
+            for entry in table:
+                low = max(times.before(int(entry["start_ns"])), first)
+                high = min(times.before(int(entry["end_ns"])), end)
+                if low < high:
+                    pieces.append((low, high, float(entry["factor"]), float(entry["offset"])))
+        return tuple(pieces)
+
+    def unit(self, physical: bool) -> str:
+        """Unit of the record as it is given out."""
+        table = self.about.get("calibrations") or [{}]
+        return str(table[0].get("unit", "counts") if physical else self.about.get("source_unit") or "counts")
+
+    def place(self, name: str) -> float:
+        """Latitude, longitude or elevation, NaN where it is unknown."""
+        value = self.about.get(name)
+        return float("nan") if value is None else float(value)
+
+    def summary(self) -> dict[str, Any]:
+        """Attributes in plain values."""
+        keys = ("kind", "quantity", "source_unit", "latitude", "longitude", "elevation", "pressure")
+        known = {k: self.about[k] for k in keys if self.about.get(k) not in {None, ""}}
+        return {"channel": self.name, "rate": str(self.rate), **known}
