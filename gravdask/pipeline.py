@@ -7,6 +7,7 @@ workers for their arrays.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +21,13 @@ from threadpoolctl import threadpool_limits
 from gravdask.archive.index import ArchiveIndex
 from gravdask.archive.stations import StationTable
 from gravdask.config import STAGES, Config, digest
-from gravdask.errors import ConfigError
+from gravdask.errors import ConfigError, ReadError
 from gravdask.execution import DaskRunner, Failure, SerialRunner, open_runner
 from gravdask.progress import Progress
 from gravdask.stages import archive as archive_stage
 from gravdask.stages import calibrate, classify, convert, fit, interpret, noise, report, scatter
 from gravdask.stages.base import Context, Plan, Stage, Task
+from gravdask.stages.interpret import Events
 from gravdask.store.layout import channel_names, open_root
 from gravdask.store.lease import Lease
 from gravdask.store.ledger import Ledger, Record
@@ -93,7 +95,7 @@ class _Run:
     lease: Lease | None = None
     index: ArchiveIndex | None = None
     table: StationTable = field(default_factory=StationTable)
-    problems: list[dict[str, Any]] = field(default_factory=list)
+    events: Events = field(default_factory=Events)
 
 
 def run(
@@ -144,11 +146,12 @@ def _opened(
     config: Config, stages: tuple[str, ...], channels: tuple[str, ...], part: tuple[int, int], progress: Progress
 ) -> Iterator[_Run]:
     """Open store, ledger, lease and runner, and close them whatever happens."""
-    if "convert" not in stages:
-        open_root(config.store_path)
-    else:
+    # What the user named is read before anything is created or computed: a wrong catalogue must not cost a night.
+    events = interpret.load_events(config.interpret) if {"interpret", "report"} & set(stages) else Events()
+    converting = "convert" in stages
+    if converting:
         _find_archive(config)
-        open_root(config.store_path, create=True)
+    open_root(config.store_path, create=converting)
     patterns = config.archive.select if channels == ("*",) else channels
     lease = Lease(config.store_path / "ledger" / "leases", tuple(patterns), stages, part)
     runner = open_runner(config.cluster, progress.say)
@@ -157,7 +160,7 @@ def _opened(
         ledger = Ledger(config.store_path / "ledger")
         context = Context(config, ledger, progress, part, channels)
         context.reload()
-        state = _Run(context, runner, RunRecord(), lease)
+        state = _Run(context, runner, RunRecord(), lease, events=events)
         if archive_stage.index_path(context).exists() and "convert" not in stages:
             state.index = ArchiveIndex.load(archive_stage.index_path(context))
         try:
@@ -190,7 +193,12 @@ def _convert(state: _Run) -> None:
     context = state.context
     settings = context.config.archive
     state.table, notes = archive_stage.station_table(settings)
-    state.index = archive_stage.scan_archive(context, state.table)
+    try:
+        state.index = archive_stage.scan_archive(context, state.table)
+    except ReadError:
+        if not context.channels:
+            _discard_empty(context.store)
+        raise
     state.table, more = archive_stage.station_table(settings, state.index.metadata_files)
     plans, refused = archive_stage.plan_channels(context, state.index)
     state.record.notes += [*notes, *more, *refused]
@@ -199,6 +207,14 @@ def _convert(state: _Run) -> None:
     plan = convert.plan(context, plans, options)
     records = _do(state, Stage("convert", lambda _: plan, convert.work), plan, begun)
     state.record.notes += convert.overlap_notes(records)
+
+
+def _discard_empty(store: Path) -> None:
+    """Remove a store that was just created and holds nothing, so that a mistyped archive leaves no trace."""
+    (store / "zarr.json").unlink(missing_ok=True)
+    for folder in (store / "ledger" / "leases", store / "ledger", store):
+        if folder.is_dir() and not any(p for p in folder.iterdir() if p.suffix != ".json"):
+            shutil.rmtree(folder)
 
 
 def _units(name: str) -> Callable[[_Run], None]:
@@ -301,14 +317,12 @@ def _fit(state: _Run) -> None:
 def _interpret(state: _Run) -> None:
     """Test and name the components, if anything that they follow from changed."""
     begun = time.monotonic()
-    events = interpret.load_events(state.context)
-    state.problems += events.problems
-    mark = interpret.fingerprint(state.context, events)
+    mark = interpret.fingerprint(state.context, state.events)
     known = state.context.ledger.get("interpret", "*", 0)
     if known is not None and known.finished and known.fingerprint == mark:
         _whole(state, "interpret", 0, 1, begun)
         return
-    state.record.notes += interpret.run(state.context, state.runner, events)
+    state.record.notes += interpret.run(state.context, state.runner, state.events)
     _whole(state, "interpret", 1, 0, begun)
 
 
@@ -316,7 +330,7 @@ def _report(state: _Run) -> None:
     """Write the page and the tables, if anything that they show changed."""
     begun = time.monotonic()
     context = state.context
-    state.record.quarantine = report.quarantine_table(context, state.index, state.problems)
+    state.record.quarantine = report.quarantine_table(context, state.index, state.events.problems)
     state.record.report = context.config.report_folder / "report.html"
     mark = report.fingerprint(context)
     mark = digest(mark, state.record.quarantine.astype(str).to_numpy().tolist())

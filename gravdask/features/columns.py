@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.errors import ModelError
+
 RELATIVE_FLOOR = 1e-6
 """The small number in logarithms and quotients, as a share of the path's median."""
 
@@ -60,6 +62,11 @@ def choose_columns(
         Length of a frame [s]. Longer periods than a quarter of it would reach too far beyond the frame.
     blocks
         ``loudness`` for log S1, ``shape`` for log(S2 / S1), or both.
+
+    Raises
+    ------
+    ModelError
+        If no path is left.
     """
     least = 4.0 / frame_seconds * (1 - 1e-9)
     first = np.flatnonzero((order == 1) & (frequency_1 >= least))
@@ -72,6 +79,12 @@ def choose_columns(
     if blocks != "loudness" and second.size:
         path.append(second)
         parent.append(first[parents])
+    if not sum(p.size for p in path):
+        msg = (
+            f"no path of frames of {frame_seconds:g} s has periods up to a quarter of them, for the blocks {blocks!r}; "
+            "take longer frames (scattering.frame_samples) or other blocks (fit.blocks)"
+        )
+        raise ModelError(msg)
     return Columns(np.concatenate(path).astype(np.int64), np.concatenate(parent).astype(np.int64))
 
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from gravdask.errors import ModelError
 
 Array = NDArray[np.float64]
+CONSTANT = 1e-12
+"""A column varies if its standard deviation is more than this share of its mean."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,10 @@ def fit_scaler(rows: Any) -> tuple[Array, Array]:  # noqa: ANN401
 
     scaler = StandardScaler().fit(rows)
     mean, scale = np.asarray(scaler.mean_, np.float64), np.asarray(scaler.scale_, np.float64)
-    if not (np.isfinite(scale).all() and (scale > 0).all()):
-        bad = np.flatnonzero(~(scale > 0)).tolist()
+    # dask-ml gives a column of variance zero the scale one; in floating point a constant has nearly no variance.
+    varies = np.sqrt(np.asarray(scaler.var_, np.float64)) > CONSTANT * np.abs(mean)
+    if not varies.all():
+        bad = np.flatnonzero(~varies).tolist()
         msg = f"the columns {bad} do not vary over the frames of the fit; are the records constant there?"
         raise ModelError(msg)
     return mean, scale

@@ -19,7 +19,7 @@ import dask.array as da
 import numpy as np
 from dask.base import get_scheduler
 from dask.delayed import delayed
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from gravdask.errors import MixtureError
 from gravdask.mixture.arrays import Float, Handle, MatrixLike, Rows, VectorLike

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 import zlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ DEFAULT_COMPONENTS = 7
 DEFAULT_FEATURES = 10
 ROWS_PER_FEATURE = 50
 ROWS_PER_PARAMETER_ROW = 12
+FEW_BYTES = 64_000_000
+"""Projected rows up to this size are fitted in the client."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +156,8 @@ def fit_rate(context: Context, rate: str, channels: list[Channel], runner: Seria
     n_features, n_components = _sizes(settings, total, len(columns))
     with runner.arrays():
         projection = _fit_projection(counts, columns, settings, n_features)
-        rows = _array([(_project, p, r, (m, columns, projection)) for p, r, m in counts], n_features).persist()
-        mixture, words = _fit_mixture(rows, n_components, settings)
-        score = float(mixture.score(rows))
+        rows = _array([(_project, p, r, (m, columns, projection)) for p, r, m in counts], n_features)
+        mixture, score, words = _fit_mixture(rows, n_components, settings)
     provenance = {
         "channels": sorted(surveys),
         "rows": total,
@@ -246,15 +248,25 @@ def _project(part: Part, medians: Medians, columns: Columns, projection: Project
     return projection.transform(_columns(part, medians, columns))
 
 
-def _fit_mixture(rows: da.Array, n_components: int, settings: FitConfig) -> tuple[GaussianMixture, list[str]]:
-    """Fit the mixture; what it warns of becomes notes of the run."""
+def _fit_mixture(rows: da.Array, n_components: int, settings: FitConfig) -> tuple[GaussianMixture, float, list[str]]:
+    """Fit the mixture; gives it, its mean log-likelihood, and what it warns of as notes of the run.
+
+    The rows stay on the workers unless they are few: then the messages of a cluster would take longer than the sums,
+    and the same blocks are summed here in the same order, to the same bits.
+    """
+    if rows.nbytes <= FEW_BYTES:
+        rows = da.from_array(rows.compute(), chunks=rows.chunks)
+        place: AbstractContextManager[object] = dask.config.set(scheduler="synchronous")
+    else:
+        rows, place = rows.persist(), nullcontext()
     mixture = GaussianMixture(
         n_components, random_state=settings.seed, n_init=settings.starts, max_iter=500, tol=1e-4, reg_covar=1e-4
     )
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, place:
         warnings.simplefilter("always")
         mixture.fit(rows)
-    return mixture, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+        score = float(mixture.score(rows))
+    return mixture, score, [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
 
 
 def frame_span_of(context: Context, channel: Channel) -> tuple[int, int]:

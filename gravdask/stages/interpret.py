@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pandas as pd
 
 from gravdask.catalog.readers import read_catalog
 from gravdask.catalog.windows import WindowSettings, predicted_windows
-from gravdask.config import digest
+from gravdask.config import InterpretConfig, digest
 from gravdask.execution import DaskRunner, Failure, SerialRunner
 from gravdask.interpret.association import associate
 from gravdask.interpret.calendar import class_intervals
@@ -59,16 +59,21 @@ class Events:
         Of the events; '' without a catalogue.
     """
 
-    table: pd.DataFrame
-    problems: list[dict[str, Any]]
-    digest: str
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    digest: str = ""
 
 
-def load_events(context: Context) -> Events:
-    """Read the configured catalogue; empty without one."""
-    settings = context.config.interpret
+def load_events(settings: InterpretConfig) -> Events:
+    """Read the configured catalogue; empty without one.
+
+    Raises
+    ------
+    CatalogError
+        If the file is missing or is no catalogue.
+    """
     if not settings.catalog:
-        return Events(pd.DataFrame(), [], "")
+        return Events()
     catalog = read_catalog(Path(settings.catalog).expanduser())
     problems = [
         {"where": p.path, "line": p.line or 0, "what": p.what, "cure": p.cure} for p in catalog.problems if p.left_out

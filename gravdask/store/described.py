@@ -14,13 +14,49 @@ from gravdask.store.window import Decoding
 
 
 @dataclass(frozen=True)
+class Part:
+    """A group of the store with its arrays, read at once.
+
+    Attributes
+    ----------
+    attributes
+        Attributes of the group.
+    arrays
+        Its arrays by name, in alphabetical order.
+    """
+
+    attributes: dict[str, Any]
+    arrays: dict[str, zarr.Array[Any]]
+
+
+def parts_below(group: zarr.Group, depth: int | None = None) -> dict[str, Part]:
+    """A group and all groups below it by their path from it, ``""`` for itself; metadata only.
+
+    Parameters
+    ----------
+    depth
+        How far down to look; all the way unless given.
+    """
+    found = {"": Part(dict(group.attrs), {})}
+    for path, member in sorted(group.members(max_depth=depth), key=lambda item: item[0]):
+        if isinstance(member, zarr.Group):
+            found[path] = Part(dict(member.attrs), {})
+        else:
+            above, _, name = path.rpartition("/")
+            found[above].arrays[name] = member
+    return found
+
+
+@dataclass(frozen=True)
 class StoredChannel:
     """What the attributes of a channel say, as far as opening it needs it.
 
     Attributes
     ----------
-    name, group
-        Name and group of the channel.
+    name
+        Group of the channel in the store.
+    parts
+        Its groups by name.
     about
         Its attributes as they are stored.
     rate
@@ -32,61 +68,67 @@ class StoredChannel:
     """
 
     name: str
-    group: zarr.Group
+    parts: dict[str, Part]
     about: dict[str, Any]
     rate: Rate
     phases: tuple[tuple[int, int], ...]
     extent: tuple[int, int]
 
     @classmethod
-    def load(cls, root: zarr.Group, name: str) -> StoredChannel:
-        """Read the attributes of a channel.
+    def load(cls, root: zarr.Group, name: str, stage: str | None = None) -> StoredChannel:
+        """Read the attributes of a channel and of its groups, or of one stage only.
 
         Raises
         ------
         StoreError
             If they are not of gravdask's form.
         """
-        group = root[name]
-        assert isinstance(group, zarr.Group)
         try:
-            about: Any = group["raw"].attrs["channel"]
+            if stage is None:
+                parts = parts_below(root[name])  # type: ignore[arg-type]
+            else:
+                wanted = [n for n in dict.fromkeys(("raw", "scattering", stage)) if f"{name}/{n}" in root]
+                parts = {n: Part(dict(root[f"{name}/{n}"].attrs), {}) for n in wanted}
+                if stage in parts:
+                    parts[stage] = parts_below(root[f"{name}/{stage}"], 0)[""]  # type: ignore[arg-type]
+            about: Any = parts["raw"].attributes["channel"]
             phases = tuple((int(a), int(b)) for a, b in about["phases"])
             start, stop = (int(n) for n in about["extent"])
-            return cls(name, group, dict(about), Rate.parse(about["rate"]), phases, (start, stop))
+            return cls(name, parts, dict(about), Rate.parse(about["rate"]), phases, (start, stop))
         except (KeyError, TypeError, ValueError) as error:
             msg = f"channel {name}: its attributes are not gravdask's ({error}); convert the archive again"
             raise StoreError(msg) from error
 
-    def stage(self, stage: str) -> zarr.Group | None:
-        """Group of a stage, None if it has not run."""
-        found = self.group.get(stage)
-        return found if isinstance(found, zarr.Group) else None
-
-    def span(self, stage: str, group: zarr.Group) -> tuple[int, int]:
+    def span(self, stage: str) -> tuple[int, int]:
         """Items of a stage that the channel's extent touches."""
         start, stop = self.extent
         if stage == "raw":
             return start, stop
         if stage == "noise":
             return frames_covering(self.rate.samples_per_day, start, stop)
-        return frames_covering(self.frame_samples(group), start, stop)
+        return frames_covering(self.frame_samples(stage), start, stop)
 
-    def frame_samples(self, group: zarr.Group) -> int:
-        """Samples of a frame; the classes lie on the frames of the coefficients."""
-        for source in (group, self.stage("scattering")):
-            if source is not None and "frame_samples" in source.attrs:
-                return int(source.attrs["frame_samples"])  # type: ignore[arg-type]
+    def frame_samples(self, stage: str) -> int:
+        """Samples of a frame; classes that do not tell lie on the frames of the coefficients.
+
+        Raises
+        ------
+        StoreError
+            If neither tells.
+        """
+        for name in (stage, "scattering"):
+            if name in self.parts and "frame_samples" in self.parts[name].attributes:
+                return int(self.parts[name].attributes["frame_samples"])
         msg = f"{self.name}: the length of a frame is not written in the store; run 'gravdask scatter' again"
         raise StoreError(msg)
 
-    def times(self, stage: str, group: zarr.Group, phase_ns: int, span: tuple[int, int]) -> TimeRange:
+    def times(self, stage: str, phase_ns: int, span: tuple[int, int]) -> TimeRange:
         """Times of the items of a stage."""
         if stage == "raw":
             return TimeRange.of_samples(self.rate, phase_ns, *span)
         if stage == "noise":
             return TimeRange.of_days(*span)
-        return TimeRange.of_frames(self.rate, phase_ns, self.frame_samples(group), *span)
+        return TimeRange.of_frames(self.rate, phase_ns, self.frame_samples(stage), *span)
 
     def decoding(self, physical: bool) -> Decoding:
         """From the stored record to source numbers or physical units."""

@@ -7,9 +7,11 @@ dead, by its process on this host or by a heartbeat that stopped, counts for not
 
 from __future__ import annotations
 
-import fnmatch
+import contextlib
+import functools
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -66,16 +68,14 @@ class Lease:
     def __enter__(self) -> Lease:
         """Claim, or refuse."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        # The time is that of entering: a client that was made early must not get past one that works already.
+        self._claim["time"] = time.time()
         self._write()
-        holder = self._rival()
-        if holder is not None:
+        try:
+            self._yield_to_rivals()
+        except LeaseHeldError:
             self._path.unlink(missing_ok=True)
-            since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(holder["time"]))
-            msg = (
-                f"process {holder['pid']} on {holder['host']} has worked on this store since {since} UTC "
-                f"(stages {', '.join(holder['stages'])}); wait for it, stop it, or work on other channels"
-            )
-            raise LeaseHeldError(msg)
+            raise
         self._thread.start()
         return self
 
@@ -92,20 +92,35 @@ class Lease:
         Raises
         ------
         LeaseHeldError
-            If another client removed it as dead, for instance after this process was suspended.
+            If another client removed it as dead, for instance after this process was suspended, or if a claim that
+            comes before this one has become visible since.
         """
         if not self._path.exists():
             msg = "this client's lease was taken away as expired; another client may be working. Run again"
             raise LeaseHeldError(msg)
+        self._yield_to_rivals()
+
+    def _yield_to_rivals(self) -> None:
+        """Stop if a live client's overlapping claim comes before this one, saying whose it is."""
+        holder = self._rival()
+        if holder is not None:
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(holder["time"]))
+            msg = (
+                f"process {holder['pid']} on {holder['host']} has worked on this store since {since} UTC "
+                f"(stages {', '.join(holder['stages'])}); wait for it, stop it, or work on other channels"
+            )
+            raise LeaseHeldError(msg)
 
     def _write(self) -> None:
+        """Put the claim in its place, whole."""
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(self._claim), encoding="utf-8")
         os.replace(partial, self._path)
 
     def _beat(self) -> None:
+        """Renew the claim until it is given up; one that was taken away is not claimed again."""
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            if self._path.exists():
+            with contextlib.suppress(FileNotFoundError):
                 os.utime(self._path)
 
     def _rival(self) -> dict[str, Any] | None:
@@ -132,8 +147,47 @@ class Lease:
             return False
         shared = set(other["stages"]) & set(self._claim["stages"])  # type: ignore[call-overload]
         channels: list[str] = self._claim["channels"]  # type: ignore[assignment]
-        near = any(fnmatch.fnmatch(a, b) or fnmatch.fnmatch(b, a) for a in channels for b in other["channels"])
-        return bool(shared) and near
+        return bool(shared) and any(may_share(a, b) for a in channels for b in other["channels"])
+
+
+_PART = "\0"
+_NAME = ".".join([_PART] * 4)
+_LONG, _WILD = {"*", _PART}, {"*", "?", _PART}
+
+
+@functools.cache
+def may_share(one: str, two: str) -> bool:
+    """Whether some channel ``NET.STA.LOC.CHA`` may match both of two shell patterns.
+
+    A pattern may stand for a station, a network and station, or a whole name. True in doubt: a set of characters in
+    brackets counts as any character.
+    """
+    return any(_meet((_NAME, a, b)) for a in _forms(one) for b in _forms(two))
+
+
+def _forms(pattern: str) -> tuple[str, str, str]:
+    """Patterns of whole names that a pattern stands for; _PART is any text without a dot."""
+    plain = re.sub(r"\[!?\]?[^\]]*\]", "?", pattern)
+    rest = f".{_PART}.{_PART}"
+    return plain, plain + rest, f"{_PART}.{plain}{rest}"
+
+
+def _meet(patterns: tuple[str, ...]) -> bool:
+    """Whether some text matches all patterns, by walking through them at once."""
+    waiting: list[tuple[int, ...]] = [(0,) * len(patterns)]
+    seen = set(waiting)
+    while waiting:
+        at = waiting.pop()
+        heads = [p[i : i + 1] for p, i in zip(patterns, at, strict=True)]
+        if not any(heads):
+            return True
+        steps = [tuple(i + (m == n) for m, i in enumerate(at)) for n, head in enumerate(heads) if head in _LONG]
+        letters = set(heads) - _WILD
+        if all(heads) and len(letters) <= 1 and not (_PART in heads and "." in letters):
+            steps.append(tuple(i + (head not in _LONG) for i, head in zip(at, heads, strict=True)))
+        waiting += [s for s in steps if s not in seen]
+        seen.update(steps)
+    return False
 
 
 def _alive(claim: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ extents from 1950 to 2151 and without times.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import zarr
 
 from gravdask.errors import StoreError
 from gravdask.grid import SECOND_NS, Rate
-from gravdask.store.described import StoredChannel
+from gravdask.store.described import Part, StoredChannel, parts_below
 from gravdask.store.layout import open_root
 from gravdask.store.timeindex import TimeIndex
 from gravdask.store.window import Stack, Window
@@ -70,14 +70,16 @@ def open_store(path: str | Path, channels: str | Iterable[str] | None = None, ph
     for name in names:
         channel = StoredChannel.load(root, name)
         nodes[f"/{name}"] = xr.Dataset(attrs=channel.summary())
-        for part, group in channel.group.groups():
-            if part in DIMENSIONS:
-                nodes[f"/{name}/{part}"] = _along_time([channel], part, [group], physical, single=True)
-            else:
-                nodes.update(_as_it_lies(group, f"/{name}/{part}", set(names)))
+        further = [p for p in channel.parts if p and p not in DIMENSIONS]
+        for stage in (s for s in DIMENSIONS if s in channel.parts):
+            nodes[f"/{name}/{stage}"] = _along_time([channel], stage, physical, single=True)
+        nodes |= {f"/{name}/{p}": _as_it_lies(channel.parts[p]) for p in further}
     for shared in ("model", "interpretation"):
         if (folder / shared / "zarr.json").exists():
-            nodes.update(_as_it_lies(root[shared], f"/{shared}", set(names)))  # type: ignore[arg-type]
+            for below, part in parts_below(root[shared]).items():  # type: ignore[arg-type]
+                # Of a model's medians only those of the channels that are opened.
+                if "/medians/" not in below or below.split("/medians/")[1] in names:
+                    nodes[f"/{shared}/{below}".rstrip("/")] = _as_it_lies(part)
     return xr.DataTree.from_dict(nodes, name=folder.stem)
 
 
@@ -124,10 +126,8 @@ def network(
         msg = f"no stage of a store is called {stage!r}; there are {', '.join(DIMENSIONS)}"
         raise StoreError(msg)
     root = open_root(Path(path))
-    chosen = [StoredChannel.load(root, name) for name in _select(Path(path), channels)]
-    chosen = _one_rate(chosen, stage, rate, channels)
-    groups = [c.stage(stage) for c in chosen]
-    return _along_time(chosen, stage, [g for g in groups if g is not None], physical)
+    chosen = [StoredChannel.load(root, name, stage) for name in _select(Path(path), channels)]
+    return _along_time(_one_rate(chosen, stage, rate, channels), stage, physical)
 
 
 def _select(folder: Path, channels: str | Iterable[str] | None) -> list[str]:
@@ -149,7 +149,7 @@ def _one_rate(
 ) -> list[StoredChannel]:
     """Channels that have the stage, all of one rate, or an error that says what to do."""
     command = _COMMANDS[stage]
-    present = [c for c in channels if c.stage(stage) is not None]
+    present = [c for c in channels if stage in c.parts]
     named = {asked} if isinstance(asked, str) else set(asked or ())
     absent = [c.name for c in channels if c.name in named and c not in present]
     if absent or not present:
@@ -172,51 +172,42 @@ def _one_rate(
     return kept
 
 
-def _along_time(
-    channels: list[StoredChannel], stage: str, groups: list[zarr.Group], physical: bool, single: bool = False
-) -> xr.Dataset:
+def _along_time(channels: list[StoredChannel], stage: str, physical: bool, single: bool = False) -> xr.Dataset:
     """Dataset of one stage: of a single channel as it is, or of several with a dimension ``channel``."""
-    dim = DIMENSIONS[stage]
-    _same_treatment(channels, stage, groups)
-    members = [dict(g.arrays()) for g in groups]
-    series = [n for n, a in members[0].items() if _dims(a)[:1] == (dim,)]
-    _same_arrays(channels, stage, members, series)
-    if not series:
-        return xr.Dataset(attrs=dict(groups[0].attrs))
-    spans = [c.span(stage, g) for c, g in zip(channels, groups, strict=True)]
-    length = min(m[n].shape[0] for m in members for n in series)
+    dim, first = DIMENSIONS[stage], channels[0]
+    part = first.parts[stage]
+    series = {n: _dims(a) for n, a in part.arrays.items() if _dims(a)[:1] == (dim,)}
+    _same_treatment(channels, stage, list(series))
+    spans = [c.span(stage) for c in channels]
+    length = min((a.shape[0] for n, a in part.arrays.items() if n in series), default=0)
     span = (min(s for s, _ in spans), min(max(s for _, s in spans), length))
-    dataset = _tables({n: a for n, a in members[0].items() if n not in series})
-    for name in series:
-        arrays = [m[name] for m in members]
+    tables = {n: a for n, a in part.arrays.items() if n not in series}
+    phase, places = _beside(channels, stage, physical, single)
+    times = TimeIndex.over(first.times(stage, phase, span), dim).coordinates(**_about_time(channels, stage))
+    variables: dict[str, Any] = _variables(tables)
+    for name, dims in series.items():
+        arrays = [c.parts[stage].arrays[name] for c in channels]
         decodings = [c.decoding(physical) if stage == "raw" else None for c in channels]
         windows = tuple(Window(a, *span, d) for a, d in zip(arrays, decodings, strict=True))
         about = _clean(arrays[0])
-        units = {str(a.attrs.get("units", "")) for a in arrays}
-        if stage == "raw":
-            units = {c.unit(physical) for c in channels}
-        if units != {""}:
+        units = {c.unit(physical) for c in channels} if stage == "raw" else {a.attrs.get("units") for a in arrays}
+        if units != {None}:
             about["units"] = units.pop() if len(units) == 1 else "see the coordinate unit"
-        dims = _dims(arrays[0]) if single else ("channel", *_dims(arrays[0]))
-        dataset[name] = (dims, Stack(windows, single).lazy(), about)
-    named = {w for m in members[0].values() for w in str(m.attrs.get("coordinates", "")).split()}
-    dataset = dataset.set_coords([n for n in named if n in dataset])
-    phase, places = _beside(channels, stage, physical, single)
-    index = TimeIndex.over(channels[0].times(stage, groups[0], phase, span), dim)
-    times = index.coordinates(**_about_time(channels, stage))
-    attributes = {k: v for k, v in groups[0].attrs.items() if k != "channel"} | {"rate": str(channels[0].rate)}
-    if single and stage == "raw":
-        attributes |= channels[0].summary()
-    return dataset.assign_coords(times).assign_coords(places).assign_attrs(attributes)
+        variables[name] = (dims if single else ("channel", *dims), Stack(windows, single).lazy(), about)
+    listed = {w for a in part.arrays.values() for w in str(a.attrs.get("coordinates", "")).split()}
+    summary = first.summary() if single and stage == "raw" else {"rate": str(first.rate)}
+    attributes = {k: v for k, v in part.attributes.items() if k != "channel"} | summary
+    dataset = xr.Dataset(variables, times, attributes).set_coords([n for n in tables if n in listed])
+    return dataset.assign_coords(places) if places else dataset
 
 
-def _tables(arrays: dict[str, zarr.Array[Any]]) -> xr.Dataset:
+def _variables(arrays: dict[str, zarr.Array[Any]]) -> dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]:
     """What does not lie along time: short axes are read, the rest is left lazy."""
-    variables: dict[str, Any] = {}
+    variables: dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]] = {}
     for name, array in arrays.items():
         values = np.asarray(array[...]) if array.ndim < 2 else Stack((Window(array, 0, array.shape[0]),), True).lazy()
         variables[name] = (_dims(array), values, _clean(array))
-    return xr.Dataset(variables)
+    return variables
 
 
 def _beside(
@@ -257,36 +248,26 @@ def _about_time(channels: list[StoredChannel], stage: str) -> dict[str, Any]:
     return about
 
 
-def _same_treatment(channels: list[StoredChannel], stage: str, groups: list[zarr.Group]) -> None:
-    """Refuse channels whose coefficients or classes do not compare."""
-    for key in ("network", "model", "frame_samples"):
-        found = {g.attrs.get(key): c.name for c, g in zip(channels, groups, strict=True)}
-        if len(found) > 1:
-            shown = ", ".join(f"{name} by {value}" for value, name in found.items())
-            msg = f"the channels' {stage} are not of one {key} ({shown}); run 'gravdask {_COMMANDS[stage]}' for all of them"
-            raise StoreError(msg)
-
-
-def _same_arrays(
-    channels: list[StoredChannel], stage: str, members: list[dict[str, zarr.Array[Any]]], series: list[str]
-) -> None:
-    """Refuse channels whose arrays are not the same ones."""
-    for channel, own in zip(channels, members, strict=True):
+def _same_treatment(channels: list[StoredChannel], stage: str, series: list[str]) -> None:
+    """Refuse channels whose coefficients or classes do not compare, or whose arrays are not the same ones."""
+    first = channels[0].parts[stage]
+    again = f"run 'gravdask {_COMMANDS[stage]}' for all of them"
+    for channel in channels:
+        part = channel.parts[stage]
+        for key in ("network", "model", "frame_samples"):
+            own, others = part.attributes.get(key), first.attributes.get(key)
+            if own != others:
+                msg = f"{stage} of {channels[0].name} is of {key} {others}, of {channel.name} of {own}; {again}"
+                raise StoreError(msg)
         for name in series:
-            if name not in own or own[name].shape != members[0][name].shape:
-                msg = (
-                    f"{channel.name}/{stage}: the array {name!r} is missing or not shaped as in {channels[0].name}; "
-                    f"run 'gravdask {_COMMANDS[stage]}' again"
-                )
+            if name not in part.arrays or part.arrays[name].shape != first.arrays[name].shape:
+                msg = f"{channel.name}/{stage}: {name!r} is missing or not shaped as in {channels[0].name}; {again}"
                 raise StoreError(msg)
 
 
-def _as_it_lies(group: zarr.Group, path: str, channels: set[str]) -> Iterator[tuple[str, xr.Dataset]]:
-    """Datasets of a group and all below it; of a model's medians only those of the channels that are opened."""
-    yield path, _tables(dict(group.arrays())).assign_attrs(dict(group.attrs))
-    for name, part in group.groups():
-        if not path.endswith("/medians") or name in channels:
-            yield from _as_it_lies(part, f"{path}/{name}", channels)
+def _as_it_lies(part: Part) -> xr.Dataset:
+    """Dataset of a group that does not lie along time."""
+    return xr.Dataset(_variables(part.arrays), attrs=part.attributes)
 
 
 def _dims(array: zarr.Array[Any]) -> tuple[str, ...]:

@@ -255,6 +255,11 @@ class TimeIndex(CoordinateTransformIndex):
         del exclude
         return isinstance(other, TimeIndex) and self.transform.equals(other.transform)
 
+    def rename(self, name_dict: Mapping[Any, Hashable], dims_dict: Mapping[Any, Hashable]) -> TimeIndex:
+        """Return the same stamps under another name or along a renamed dimension."""
+        dim = str(dims_dict.get(self.dim, self.dim))
+        return TimeIndex.over(self.times, dim, name_dict.get(self.name, self.name))
+
     def to_pandas_index(self) -> pd.DatetimeIndex:
         """All stamps as a pandas index; an error above `MAX_STAMPS`."""
         return pd.DatetimeIndex(self.transform.generate_coords()[self.name], name=self.name)

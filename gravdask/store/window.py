@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import dask.array as da
@@ -142,7 +143,7 @@ class Stack:
         window = self.windows[0]
         length = CHUNKS_A_PIECE * window.array.chunks[0]
         edges = [window.start, *range((window.start // length + 1) * length, window.stop, length), window.stop]
-        pieces = tuple(b - a for a, b in zip(edges[:-1], edges[1:], strict=True))
+        pieces = tuple(b - a for a, b in pairwise(edges))
         chunks = (pieces, *((n,) for n in window.shape[1:]))
         # A name of its own each time: the store may have changed since an equal span was opened.
         name = f"{window.array.path.strip('/').replace('/', '-')}-{uuid.uuid4().hex}"
