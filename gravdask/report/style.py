@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -54,13 +54,17 @@ def component_colours(labels: Sequence[str]) -> list[str]:
     list of str
         Colours in hexadecimal.
     """
-    used = dict.fromkeys((family for family, _ in _FAMILIES), 0)
-    colours = []
-    for label in labels:
-        family, palette = next((f, p) for f, p in _FAMILIES if label.lower().startswith(f))
-        colours.append(palette[used[family] % len(palette)])
-        used[family] += 1
-    return colours
+    members = [next(f for f, _ in _FAMILIES if label.lower().startswith(f)) for label in labels]
+    left = {family: iter(_shades(palette, members.count(family))) for family, palette in _FAMILIES}
+    return [next(left[family]) for family in members]
+
+
+def _shades(palette: tuple[str, ...], count: int) -> list[str]:
+    """So many colours of a palette: its own, or evenly spaced ones between them if there are too few."""
+    if count <= len(palette):
+        return list(palette[:count])
+    between = LinearSegmentedColormap.from_list("between", list(palette))
+    return [to_hex(between(share)) for share in np.linspace(0, 1, count)]
 
 
 def new_figure(width: float, height: float) -> Figure:

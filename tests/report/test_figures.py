@@ -172,3 +172,8 @@ def test_the_running_median_is_of_the_fifteen_days_either_side() -> None:
         near = level[np.abs(days - days[index]) <= 15]
         expected = np.nan if np.isnan(level[index]) else np.nanmedian(near)
         np.testing.assert_equal(smooth[index], expected)
+
+
+def test_components_of_one_family_never_share_a_colour() -> None:
+    labels = [f"background {n}" for n in range(9)] + ["co-seismic"] + [f"unattributed disturbance {n}" for n in range(14)]
+    assert len(set(style.component_colours(labels))) == len(labels)
