@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -148,9 +151,31 @@ def _execute(config: Config, stages: tuple[str, ...], flags: dict[str, Any]) -> 
 
     progress = Progress(sys.stderr)
     channels = tuple(flags.get("channels") or ("*",))
-    record = run(config, stages=stages, channels=channels, part=_part(flags.get("task")), progress=progress)
+    stop = threading.Event()
+    with _stopping(stop, progress):
+        record = run(
+            config, stages=stages, channels=channels, part=_part(flags.get("task")), progress=progress, stop=stop
+        )
     _tell(record, progress)
     return record.exit_code
+
+
+@contextmanager
+def _stopping(stop: threading.Event, progress: Progress) -> Iterator[None]:
+    """Let SIGTERM and SIGUSR1, which schedulers send before a job's end, finish what is under way."""
+
+    def ask(number: int, frame: object) -> None:
+        del frame
+        progress.say(f"{signal.Signals(number).name}: finishing what is under way")
+        stop.set()
+
+    wanted = [signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+    earlier = {number: signal.signal(number, ask) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _tell(record: RunRecord, progress: Progress) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,6 +28,7 @@ TASKS_PER_WORKER = 4
 """Tasks under way for each worker: enough to keep it busy, few enough to keep the client's memory flat."""
 
 
+STOPPED = "stopped as asked: what was under way is finished and kept; run again to continue"
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -99,12 +101,15 @@ class Runner(Protocol):
 class SerialRunner:
     """Runs every task in this process, one after the other."""
 
-    def __init__(self, retries: int = 0) -> None:
+    def __init__(self, retries: int = 0, stop: threading.Event | None = None) -> None:
         self._retries = retries
+        self._stop = stop or threading.Event()
 
     def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[T, R | Failure]]:
         """Run the tasks in their order."""
         for task in tasks:
+            if self._stop.is_set():
+                raise ExecutionError(STOPPED)
             result = guarded(function, task)
             for attempt in range(self._retries):
                 if not (isinstance(result, Failure) and result.transient):
@@ -132,10 +137,15 @@ class DaskRunner:
         The ``[cluster]`` section.
     say
         Called with one line when the cluster stands, with its dashboard's address.
+    stop
+        When set, nothing more is started; what is under way is finished and kept.
     """
 
-    def __init__(self, settings: ClusterConfig, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: ClusterConfig, say: Callable[[str], None], stop: threading.Event | None = None
+    ) -> None:
         self._settings = settings
+        self._stop = stop or threading.Event()
         self._say = say
         self._stack = ExitStack()
         self._client: Any = None
@@ -216,8 +226,11 @@ class DaskRunner:
             if isinstance(result, Failure) and result.transient and tries <= self._settings.retries:
                 completed.update(submit([(number, task)]))
                 continue
-            completed.update(submit(islice(waiting, 1)))
+            if not self._stop.is_set():
+                completed.update(submit(islice(waiting, 1)))
             yield task, result
+        if self._stop.is_set():
+            raise ExecutionError(STOPPED)
 
     def arrays(self) -> AbstractContextManager[object]:
         """Compute Dask arrays on the cluster, which becomes the default scheduler by standing."""
@@ -241,6 +254,10 @@ def _result(future: Any) -> Any:  # noqa: ANN401
     return Failure(f"the worker died each time this unit ran (out of memory?): {type(error).__name__}: {error}")
 
 
-def open_runner(settings: ClusterConfig, say: Callable[[str], None]) -> SerialRunner | DaskRunner:
+def open_runner(
+    settings: ClusterConfig, say: Callable[[str], None], stop: threading.Event | None = None
+) -> SerialRunner | DaskRunner:
     """Make the runner that the ``[cluster]`` section asks for; workers start when they are first needed."""
-    return SerialRunner(settings.retries) if settings.kind == "serial" else DaskRunner(settings, say)
+    if settings.kind == "serial":
+        return SerialRunner(settings.retries, stop)
+    return DaskRunner(settings, say, stop)

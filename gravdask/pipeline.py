@@ -8,6 +8,7 @@ workers for their arrays.
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -105,6 +106,7 @@ def run(
     channels: tuple[str, ...] = ("*",),
     part: tuple[int, int] = (0, 1),
     progress: Progress | None = None,
+    stop: threading.Event | None = None,
 ) -> RunRecord:
     """Do whatever of the given stages is out of date.
 
@@ -120,6 +122,9 @@ def run(
         Share of the units to work on, as (i, n), 0 <= i < n: independent jobs take different i.
     progress
         Where progress is told; silent if None.
+    stop
+        When set, nothing more is started, what is under way is finished and kept, and the run ends in an
+        `ExecutionError`.
 
     Raises
     ------
@@ -131,7 +136,7 @@ def run(
         msg = f"unknown stages {sorted(unknown)}; there are {', '.join(STAGES)}"
         raise ConfigError(msg)
     begun = time.monotonic()
-    with _opened(config, stages, channels, part, progress or Progress()) as state:
+    with _opened(config, stages, channels, part, progress or Progress(), stop) as state:
         for stage in (s for s in STAGES if s in stages):
             _STEPS[stage](state)
         if part == (0, 1) and channels == ("*",):
@@ -143,7 +148,12 @@ def run(
 
 @contextmanager
 def _opened(
-    config: Config, stages: tuple[str, ...], channels: tuple[str, ...], part: tuple[int, int], progress: Progress
+    config: Config,
+    stages: tuple[str, ...],
+    channels: tuple[str, ...],
+    part: tuple[int, int],
+    progress: Progress,
+    stop: threading.Event | None,
 ) -> Iterator[_Run]:
     """Open store, ledger, lease and runner, and close them whatever happens."""
     # What the user named is read before anything is created or computed: a wrong catalogue must not cost a night.
@@ -154,7 +164,7 @@ def _opened(
     open_root(config.store_path, create=converting)
     patterns = config.archive.select if channels == ("*",) else channels
     lease = Lease(config.store_path / "ledger" / "leases", tuple(patterns), stages, part)
-    runner = open_runner(config.cluster, progress.say)
+    runner = open_runner(config.cluster, progress.say, stop)
     # One BLAS thread here too: more would change the last bits of a model, and a store's values with them.
     with lease, threadpool_limits(1):
         ledger = Ledger(config.store_path / "ledger")

@@ -170,20 +170,24 @@ def physical(channel: Channel, numbers: NDArray[Any], start: int) -> Array:
     Returns
     -------
     values
-        float64, NaN where a sample is missing; nm s⁻², hPa, nm s⁻¹ or counts by the channel's quantity.
+        float64, NaN where a sample is missing or where no epoch of several covers it; nm s⁻², hPa, nm s⁻¹ or counts by the channel's quantity.
     """
     values = np.asarray(numbers, np.float64)
     if numbers.dtype.kind == "i":
         values[numbers == missing_value(numbers.dtype)] = np.nan
-    values *= 10.0**-channel.decimals
+    if channel.decimals:
+        values /= 10.0**channel.decimals
     if len(channel.calibrations) == 1:
         only = channel.calibrations[0]
         return np.asarray(values * only.factor + only.offset)
     if channel.calibrations:
         times = channel.times_ns(start, start + len(values))
+        known = np.zeros(len(values), bool)
         for entry in channel.calibrations:
             inside = (times >= entry.start_ns) & (times < entry.end_ns)
             values[inside] = values[inside] * entry.factor + entry.offset
+            known |= inside
+        values[~known] = np.nan
     return values
 
 

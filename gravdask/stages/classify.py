@@ -95,6 +95,7 @@ def plan(context: Context) -> Plan:
                 "model": model.digest,
                 "medians": medians,
                 "blocks": frame_cut(context, channel),
+                "frame_samples": network_for(channel.rate, context.config.scattering).frame_samples,
             }
             task = make_task(context, "classify", channel.name, record.unit, cells, settings, payload)
             current += task is None
@@ -110,14 +111,14 @@ def prepare(context: Context, tasks: list[Task]) -> None:
         model = _model(context.store, task.payload["rate"], task.payload["model"])
         blocks: Blocks = task.payload["blocks"]
         group = root.require_group(f"{name}/classes")
-        about = {"long_name": "mixture component", "flag_meaning": "-1: none"}
+        about = {"long_name": "mixture component, -1 where there is none"}
         create_array(group, "component", blocks, ("frame",), "int8", fill=-1, attributes=about)
         about = {"long_name": "log-likelihood of the frame under the model", "units": "1"}
         create_array(group, "log_likelihood", blocks, ("frame",), "float32", attributes=about)
         about = {"long_name": "posterior probability of each component", "units": "1"}
         dims, tail = ("frame", "mixture_component"), (model.n_components,)
         create_array(group, "posterior", blocks, dims, "float32", tail=tail, attributes=about)
-        group.attrs.put({"model": model.digest, "rate": model.rate})
+        group.attrs.put({"model": model.digest, "rate": model.rate, "frame_samples": task.payload["frame_samples"]})
 
 
 @cache

@@ -149,8 +149,8 @@ def save_model(store: Path, model: Model) -> None:
 def save_medians(group: zarr.Group, channel: str, medians: Medians) -> None:
     """Write the frozen normalisation of a channel beside a model."""
     part = group.require_group(f"medians/{channel}")
-    put_table(part, "path", medians.path, ("path",))
-    put_table(part, "column", medians.column, ("column",))
+    put_table(part, "path_median", medians.path, ("path",))
+    put_table(part, "column_median", medians.column, ("column",))
 
 
 def current_digest(root: zarr.Group, rate: str, network: str) -> str:
@@ -180,7 +180,7 @@ def load_model(store: Path, rate: str, digest: str) -> Model:
     medians = {}
     if "medians" in group:
         for name, part in group["medians"].groups():  # type: ignore[union-attr]
-            medians[name] = Medians(np.asarray(part["path"][...]), np.asarray(part["column"][...]))  # type: ignore[index]
+            medians[name] = Medians(np.asarray(part["path_median"][...]), np.asarray(part["column_median"][...]))  # type: ignore[index]
     provenance = dict(group.attrs)["provenance"]
     fitted = set(provenance["channels"])  # type: ignore[index, call-overload, arg-type]
     model = Model(

@@ -32,12 +32,12 @@ def open_root(path: Path, create: bool = False) -> zarr.Group:
         If the folder is no gravdask store, or was written by a later schema.
     """
     if (path / "zarr.json").exists():
-        root = zarr.open_group(path, mode="r+" if create else "r", use_consolidated=False)
+        root = zarr.open_group(path, mode="r+" if create else "r", use_consolidated=False, zarr_format=3)
     elif create:
         if path.exists() and any(path.iterdir()):
             msg = f"{path}: this folder holds something that is not a gravdask store; name a new folder for the store"
             raise StoreError(msg)
-        root = zarr.open_group(path, mode="a", use_consolidated=False)
+        root = zarr.open_group(path, mode="a", use_consolidated=False, zarr_format=3)
         root.attrs.update({"gravdask_schema": SCHEMA_VERSION, "time_origin": TIME_ORIGIN, "Conventions": "CF-1.11"})
     else:
         msg = f"{path}: no gravdask store is here; 'gravdask run ARCHIVE -o {path}' makes one"

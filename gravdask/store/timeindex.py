@@ -77,8 +77,9 @@ class TimeIndex(CoordinateTransformIndex):
     Notes
     -----
     Selecting by single positions or a list of times gives an ordinary pandas index. Times on another grid cannot be
-    joined with these: ``other.sel(time=mine.time, method="nearest")`` brings them here. For an index that takes part
-    in every operation of pandas, select a span and call ``.drop_indexes("time").set_xindex("time")``.
+    joined with these: ``other.sel(time=mine.time, method="nearest")`` brings them here. What wants an ordinary index
+    gets one from ``.drop_indexes("time").set_xindex("time")``; to resample frames or days, or align them with a series
+    of one's own, ``.drop_indexes("time").swap_dims(frame="time")`` (xarray's swap_dims leaves any other index broken).
     """
 
     transform: _TimeTransform

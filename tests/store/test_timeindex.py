@@ -71,10 +71,11 @@ def test_samples_stand_where_the_grid_puts_them(rate: Rate, phase: int, start: i
     rate=st.sampled_from(RATES),
     phase=st.integers(-9, 10**9),
     frame=st.integers(2, 5000),
-    start=st.integers(0, 10**6),
+    second=st.integers(0, 6 * 10**9),
     size=st.integers(0, 40),
 )
-def test_frames_stand_at_their_centres(rate: Rate, phase: int, frame: int, start: int, size: int) -> None:
+def test_frames_stand_at_their_centres(rate: Rate, phase: int, frame: int, second: int, size: int) -> None:
+    start = second * rate.samples // rate.seconds // frame
     times = TimeRange.of_frames(rate, phase, frame, start, start + size)
     expected = [frame_centre_ns(rate, phase, frame, m) for m in range(start, start + size)]
     np.testing.assert_array_equal(times.times_ns(np.arange(size)), expected)
@@ -223,8 +224,8 @@ def test_alignment_agrees_with_pandas(data: st.DataObject, how: Any) -> None:
     (lazy, oracle), (other, other_oracle) = (pair(whole.part(s)) for s in spans)
     try:
         expected = xr.align(oracle, other_oracle, join=how)
-    except xr.AlignmentError:
-        with pytest.raises(xr.AlignmentError):
+    except ValueError:
+        with pytest.raises(ValueError, match="exact"):
             xr.align(lazy, other, join=how)
         return
     for got, wanted in zip(xr.align(lazy, other, join=how), expected, strict=True):
