@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -86,9 +87,10 @@ def make_config(archive: tuple[str, ...], flags: dict[str, Any]) -> Config:
     values = load_values(Path(file)) if file else {}
     for name, (section, key) in _FLAGS.items():
         if flags.get(name) is not None:
-            values.setdefault(section, {})[key] = flags[name]
+            is_path = name in {"catalog", "stations", "output"} and flags[name]
+            values.setdefault(section, {})[key] = os.path.abspath(flags[name]) if is_path else flags[name]
     if archive:
-        values.setdefault("archive", {})["paths"] = [str(Path(p).absolute()) for p in archive]
+        values.setdefault("archive", {})["paths"] = [os.path.abspath(p) for p in archive]
     if flags.get("select"):
         values.setdefault("archive", {})["select"] = list(flags["select"])
     if flags.get("years"):

@@ -238,7 +238,7 @@ def _units(name: str) -> Callable[[_Run], None]:
         plan = stage.plan(state.context)
         records = _do(state, stage, plan, begun)
         if stage.finish is not None and records:
-            stage.finish(state.context, records)
+            state.record.notes += stage.finish(state.context, records)
 
     return step
 

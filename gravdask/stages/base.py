@@ -159,14 +159,14 @@ class Stage:
     prepare
         Called by the client before the tasks start: makes the arrays that they write to.
     finish
-        Called by the client when all units are through, with the records of this run.
+        Called by the client when all units are through, with the records of this run; gives notes.
     """
 
     name: str
     plan: Callable[[Context], Plan]
     work: Callable[[Task], Record]
     prepare: Callable[[Context, list[Task]], None] | None = None
-    finish: Callable[[Context, list[Record]], None] | None = None
+    finish: Callable[[Context, list[Record]], list[str]] | None = None
 
 
 @dataclass(frozen=True)

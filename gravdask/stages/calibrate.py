@@ -27,6 +27,8 @@ TOTAL = -1
 """Number of the record that holds a channel's estimate, beside those of its units."""
 DAYS_AT_ONCE = 32
 LEAST_SAMPLES_PER_HOUR = 4
+TIDAL_FACTORS = (1.0, 1.35)
+"""Amplitude factors that a gravimeter's tide can have."""
 
 
 def plan(context: Context) -> Plan:
@@ -74,12 +76,14 @@ def _block(reader: RecordReader, first_day: int, last_day: int) -> Admittance:
     return Admittance.from_block(gravity, times, theory, reader.pressure_at(times))
 
 
-def finish(context: Context, records: list[Record]) -> None:
+def finish(context: Context, records: list[Record]) -> list[str]:
     """Merge the units' sums to one estimate a channel and keep it, unless an earlier one stands.
 
-    Channels with fewer days than the fit asks for wait for more.
+    Channels with fewer days than the fit asks for wait for more. Gives a note on every gravimeter whose tide has not
+    the size that a tide has: its clock, its scale or its coordinates are likely to be wrong.
     """
     del records
+    notes = []
     root = open_root(context.store, create=True)
     for name in sorted({r.channel for r in context.ledger.of_stage("calibrate")}):
         frozen = context.ledger.get("calibrate", name, TOTAL)
@@ -98,7 +102,14 @@ def finish(context: Context, records: list[Record]) -> None:
         group = root.require_group(f"{name}/preprocess")
         group.attrs.put({"estimate": estimate, "fingerprint": fingerprint, "units": "nm s-2, hPa, days"})
         context.ledger.add(Record("calibrate", name, TOTAL, fingerprint, "done", info=estimate))
+        if not TIDAL_FACTORS[0] <= result.tidal_factor <= TIDAL_FACTORS[1]:
+            notes.append(
+                f"{name}: its tide is {result.tidal_factor:.3f} ± {result.tidal_factor_error:.3f} times that of a "
+                f"rigid Earth, expected {TIDAL_FACTORS[0]} to {TIDAL_FACTORS[1]}; check clock, unit, sign and "
+                "coordinates, or set preprocess.tide = false if the tide was taken off already"
+            )
     context.ledger.flush()
+    return notes
 
 
 def estimate_of(context: Context, channel: Channel) -> dict[str, float | None]:

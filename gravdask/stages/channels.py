@@ -170,7 +170,8 @@ def physical(channel: Channel, numbers: NDArray[Any], start: int) -> Array:
     Returns
     -------
     values
-        float64, NaN where a sample is missing or where no epoch of several covers it; nm s⁻², hPa, nm s⁻¹ or counts by the channel's quantity.
+        float64, NaN where a sample is missing or where none of several epochs covers it; nm s⁻², hPa, nm s⁻¹ or
+        counts by the channel's quantity.
     """
     values = np.asarray(numbers, np.float64)
     if numbers.dtype.kind == "i":

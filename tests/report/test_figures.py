@@ -175,5 +175,6 @@ def test_the_running_median_is_of_the_fifteen_days_either_side() -> None:
 
 
 def test_components_of_one_family_never_share_a_colour() -> None:
-    labels = [f"background {n}" for n in range(9)] + ["co-seismic"] + [f"unattributed disturbance {n}" for n in range(14)]
+    labels = [f"background {n}" for n in range(9)] + ["co-seismic"]
+    labels += [f"unattributed disturbance {n}" for n in range(14)]
     assert len(set(style.component_colours(labels))) == len(labels)
