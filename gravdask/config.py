@@ -29,7 +29,7 @@ _CLOCK = re.compile(r"^([+-])(\d{1,2}):(\d{2})$")
 class _Section(BaseModel):
     """A section of the file: immutable, and a key that does not exist is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 class ArchiveConfig(_Section):
@@ -305,7 +305,10 @@ def set_value(values: dict[str, Any], assignment: str) -> None:
         value = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    values.setdefault(section, {})[name] = value
+    if not isinstance(values.setdefault(section, {}), dict):
+        msg = f"--set {assignment!r}: '{section}' is a section of the configuration, but the file gives it a value"
+        raise ConfigError(msg)
+    values[section][name] = value
 
 
 def digest(*parts: Any) -> str:  # noqa: ANN401
@@ -325,8 +328,9 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
 
 
 def _toml(value: Any) -> str:  # noqa: ANN401
-    """Write a value as TOML (JSON's strings, numbers and lists are TOML's too)."""
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    """Write a value as TOML: as JSON, but for the one control character that TOML alone forbids in strings."""
+    text = json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
 
 
 Comment = Annotated[str, "one line without the leading '# '"]

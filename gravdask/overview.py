@@ -98,7 +98,7 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
     lines = []
     if config.archive.paths:
         table, _ = archive_stage.station_table(config.archive)
-        index = archive_stage.scan_archive(context, table)
+        index, _ = archive_stage.scan_archive(context, table)
         plans, _ = archive_stage.plan_channels(context, index)
         options = archive_stage.read_options(config.archive, table)
         planned = convert.plan(context, plans, options)

@@ -204,17 +204,17 @@ def _convert(state: _Run) -> None:
     settings = context.config.archive
     state.table, notes = archive_stage.station_table(settings)
     try:
-        state.index = archive_stage.scan_archive(context, state.table)
+        state.index, kept = archive_stage.scan_archive(context, state.table)
     except ReadError:
         if not context.channels:
             _discard_empty(context.store)
         raise
     state.table, more = archive_stage.station_table(settings, state.index.metadata_files)
     plans, refused = archive_stage.plan_channels(context, state.index)
-    state.record.notes += [*notes, *more, *refused]
+    state.record.notes += [*notes, *kept, *more, *refused]
     state.record.notes += archive_stage.create_channels(context, plans, state.table)
     options = archive_stage.read_options(settings, state.table)
-    plan = convert.plan(context, plans, options)
+    plan = convert.plan(context, [*plans, *archive_stage.emptied(context, plans)], options)
     records = _do(state, Stage("convert", lambda _: plan, convert.work), plan, begun)
     state.record.notes += convert.overlap_notes(records)
 

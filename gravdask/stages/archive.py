@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gravdask.archive.carry import all_roots, carry_over, refuse_emptied
 from gravdask.archive.index import ArchiveIndex, scan
 from gravdask.archive.reader import ReadOptions
 from gravdask.archive.stations import StationTable
@@ -80,15 +81,18 @@ def index_path(context: Context) -> Path:
     return context.store / "ledger" / "index.parquet"
 
 
-def scan_archive(context: Context, table: StationTable) -> ArchiveIndex:
+def scan_archive(context: Context, table: StationTable) -> tuple[ArchiveIndex, list[str]]:
     """Scan the archive, looking only into files that changed since the last time, and keep the index.
+
+    Folders that earlier runs added to the store still belong to its archive; gives notes on those that cannot be
+    reached, of which everything is kept as it is.
 
     Raises
     ------
     ConfigError
         If no archive is named.
     ReadError
-        If a root is missing or holds no record at all.
+        If a root is missing, holds no record at all, or none of those it held before.
     """
     settings = context.config.archive
     if not settings.paths:
@@ -100,7 +104,7 @@ def scan_archive(context: Context, table: StationTable) -> ArchiveIndex:
             previous = ArchiveIndex.load(index_path(context))
         except ReadError as error:
             context.progress.say(f"scanning anew: {error}")
-    roots = [Path(p).expanduser() for p in settings.paths]
+    roots, absent = all_roots([Path(p).expanduser() for p in settings.paths], previous)
     options = read_options(settings, table)
     said = 0
 
@@ -112,8 +116,10 @@ def scan_archive(context: Context, table: StationTable) -> ArchiveIndex:
             context.progress.say(f"scan: {done} of {total} files")
 
     index = scan(roots, options, previous, report)
+    refuse_emptied(index, previous)
+    index = carry_over(index, previous, absent)
     index.save(index_path(context))
-    return index
+    return index, [f"{root}: cannot be reached now; what came from it is kept as it is" for root in absent]
 
 
 def plan_channels(context: Context, index: ArchiveIndex) -> tuple[list[ChannelPlan], list[str]]:
@@ -151,6 +157,18 @@ def _fitting(traces: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             channels = ", ".join(sorted(set(traces.loc[traces["rate"] == rate, "channel"])))
             notes.append(f"{channels}: left out: {error}")
     return traces[~traces["rate"].isin(bad)], notes
+
+
+def emptied(context: Context, plans: list[ChannelPlan]) -> list[ChannelPlan]:
+    """Chosen channels of the store that no file of the archive holds any more: their units will be emptied."""
+    planned = {plan.name for plan in plans}
+    gone = [c for c in context.chosen() if c.name not in planned]
+    if context.config.archive.start or context.config.archive.end:
+        return []
+    return [
+        ChannelPlan(c.name, c.rate, list(c.phases), c.dtype, c.decimals, c.kind, (), (None, None, None), [])
+        for c in gone
+    ]
 
 
 def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]]:

@@ -173,7 +173,7 @@ def physical(channel: Channel, numbers: NDArray[Any], start: int) -> Array:
         float64, NaN where a sample is missing or where none of several epochs covers it; nm s⁻², hPa, nm s⁻¹ or
         counts by the channel's quantity.
     """
-    values = np.asarray(numbers, np.float64)
+    values = np.array(numbers, np.float64)
     if numbers.dtype.kind == "i":
         values[numbers == missing_value(numbers.dtype)] = np.nan
     if channel.decimals:

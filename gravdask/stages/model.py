@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from gravdask.errors import ModelError
+from gravdask.errors import MixtureError, ModelError
 from gravdask.features.columns import Columns, log_columns, normalise
 from gravdask.features.projection import Projection
 from gravdask.mixture import GaussianMixture
@@ -167,33 +167,41 @@ def load_model(store: Path, rate: str, digest: str) -> Model:
     Raises
     ------
     ModelError
-        If it is not there or its parts do not belong together.
+        If it is not there, or its parts are missing, damaged or do not belong together.
     """
-    root = open_root(store)
     path = model_path(rate, digest)
-    if path not in root:
+    group = open_root(store).get(path)
+    if not isinstance(group, zarr.Group):
         msg = f"{store}: there is no model {digest} for {rate}; run the fit stage"
         raise ModelError(msg)
-    group = root[path]
-    assert isinstance(group, zarr.Group)
-    read = {n: np.asarray(a[...]) for n, a in group.arrays()}
-    medians = {}
-    if "medians" in group:
-        for name, part in group["medians"].groups():  # type: ignore[union-attr]
-            medians[name] = Medians(np.asarray(part["path_median"][...]), np.asarray(part["column_median"][...]))  # type: ignore[index]
-    provenance = dict(group.attrs)["provenance"]
-    fitted = set(provenance["channels"])  # type: ignore[index, call-overload, arg-type]
-    model = Model(
-        rate,
-        str(group.attrs["network"]),
-        Columns(read["column_path"], read["column_parent"]),
-        Projection(read["scale_mean"], read["scale"], read["pca_components"], read["pca_mean"], read["pca_explained"]),
-        GaussianMixture.load(mixture_file(store, digest)),
-        {n: m for n, m in medians.items() if n in fitted},
-        {n: m for n, m in medians.items() if n not in fitted},
-        dict(provenance),  # type: ignore[arg-type]
-    )
+    try:
+        model = _read_model(group, rate, mixture_file(store, digest))
+    except (KeyError, TypeError, ValueError, MixtureError) as error:
+        msg = f"{store}/{path}: the model is damaged or of another version ({error}). Fit again: --refit"
+        raise ModelError(msg) from error
     if model.digest != digest:
         msg = f"{store}/{path}: the model's parts do not give its digest; it was changed or damaged. Fit again: --refit"
         raise ModelError(msg)
     return model
+
+
+def _read_model(group: zarr.Group, rate: str, mixture: Path) -> Model:
+    """Put a model together from its group and its mixture's file."""
+    read = {name: np.asarray(array[...]) for name, array in group.arrays()}
+    frozen: Any = group["medians"]
+    medians = {
+        name: Medians(np.asarray(part["path_median"][...]), np.asarray(part["column_median"][...]))
+        for name, part in frozen.groups()
+    }
+    provenance: Any = dict(group.attrs)["provenance"]
+    fitted = set(provenance["channels"])
+    return Model(
+        rate,
+        str(group.attrs["network"]),
+        Columns(read["column_path"], read["column_parent"]),
+        Projection(read["scale_mean"], read["scale"], read["pca_components"], read["pca_mean"], read["pca_explained"]),
+        GaussianMixture.load(mixture),
+        {n: m for n, m in medians.items() if n in fitted},
+        {n: m for n, m in medians.items() if n not in fitted},
+        dict(provenance),
+    )
