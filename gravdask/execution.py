@@ -244,14 +244,25 @@ class DaskRunner:
 
 
 def _result(future: Any) -> Any:  # noqa: ANN401
-    """Result of a finished future; a task whose workers died again and again, or that was cancelled, is a failure."""
-    if future.status == "finished":
+    """Result of a completed future.
+
+    A task whose workers died again and again is a failure. One whose worker died with the finished result is run
+    again by Dask while this waits for it.
+
+    Raises
+    ------
+    ExecutionError
+        If the scheduler is gone or the work was cancelled.
+    """
+    from distributed import CancelledError, KilledWorker
+
+    try:
         return future.result()
-    if future.status == "cancelled":
+    except KilledWorker as error:
+        return Failure(f"the worker died each time this unit ran (out of memory?): KilledWorker: {error}")
+    except CancelledError as error:
         msg = "the scheduler is gone or the work was cancelled; run again to continue"
-        raise ExecutionError(msg)
-    error = future.exception()
-    return Failure(f"the worker died each time this unit ran (out of memory?): {type(error).__name__}: {error}")
+        raise ExecutionError(msg) from error
 
 
 def open_runner(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -246,8 +247,9 @@ def _units(name: str) -> Callable[[_Run], None]:
 def _do(state: _Run, stage: Stage, plan: Plan, begun: float) -> list[Record]:
     """Do the tasks of a plan, keep their records, and sum them up in the run's record."""
     context = state.context
+    # By the unit's name, not its place in the plan: what a job finds stale depends on what others have finished.
     i, n = context.part
-    tasks = plan.tasks[i::n]
+    tasks = [t for t in plan.tasks if zlib.crc32(f"{t.channel}/{t.unit}".encode()) % n == i]
     state.record.notes += plan.notes
     records, failed = [], 0
     if tasks:
@@ -315,13 +317,14 @@ def _fit(state: _Run) -> None:
     """Fit the rates that have no model, or all on request."""
     begun = time.monotonic()
     wanted = fit.needs_fit(state.context)
-    present = classify.models_of(state.context)
-    before = dict(present)
+    current = set(classify.models_of(state.context)) - set(wanted)
+    made = 0
     for rate, channels in wanted.items():
-        state.record.notes += fit.fit_rate(state.context, rate, channels, state.runner)
+        fitted, notes = fit.fit_rate(state.context, rate, channels, state.runner)
+        made += fitted
+        state.record.notes += notes
     state.context.ledger.flush()
-    made = sum(1 for rate, d in classify.models_of(state.context).items() if before.get(rate) != d)
-    _whole(state, "fit", made, len(set(present) - set(wanted)), begun)
+    _whole(state, "fit", made, len(current), begun)
 
 
 def _interpret(state: _Run) -> None:

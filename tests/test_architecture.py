@@ -249,9 +249,10 @@ def test_only_these_packages_touch_dask() -> None:
 def test_kernels_know_no_dask() -> None:
     """Law 7: the modules that hold the numerics import neither dask nor zarr nor the configuration."""
     kernels = [
-        "gravdask.gaps", "gravdask.grid", "gravdask.features.columns", "gravdask.mixture.kernels", "gravdask.mixture.em",
-        "gravdask.scattering.kernel", "gravdask.scattering.filters", "gravdask.scattering.pooling",
-        "gravdask.noise.spectrum", "gravdask.noise.magnitude", "gravdask.preprocess.tides", "gravdask.preprocess.pressure",
+        "gravdask.gaps", "gravdask.grid", "gravdask.features.columns", "gravdask.mixture.kernels",
+        "gravdask.mixture.em", "gravdask.scattering.kernel", "gravdask.scattering.filters",
+        "gravdask.scattering.pooling", "gravdask.noise.spectrum", "gravdask.noise.magnitude",
+        "gravdask.preprocess.tides", "gravdask.preprocess.pressure",
     ]  # fmt: skip
     for kernel in kernels:
         names = {name.split(".")[0] for name, _ in imports(kernel, TREES[kernel])}

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.config import FitConfig, digest
+from gravdask.errors import ModelError
 from gravdask.execution import DaskRunner, Failure, SerialRunner
 from gravdask.features.columns import (
     Columns,
@@ -135,18 +136,23 @@ def needs_fit(context: Context) -> dict[str, list[Channel]]:
     return wanted
 
 
-def fit_rate(context: Context, rate: str, channels: list[Channel], runner: SerialRunner | DaskRunner) -> list[str]:
-    """Fit and store the model of one rate; gives notes on what was left out, and why.
+def fit_rate(
+    context: Context, rate: str, channels: list[Channel], runner: SerialRunner | DaskRunner
+) -> tuple[bool, list[str]]:
+    """Fit and store the model of one rate; tells whether there is one now, and notes on what was left out, and why.
 
     A rate whose channels have too few frames gets no model, and the notes say so.
     """
     begun = time.monotonic()
     settings = context.config.fit
     network = network_for(Rate.parse(rate), context.config.scattering)
-    columns = columns_for(network, settings)
+    try:
+        columns = columns_for(network, settings)
+    except ModelError as error:
+        return False, [f"{rate}: no model is fitted: {error}"]
     surveys, notes = _survey_all(context, channels, columns, network, runner)
     if not surveys:
-        return [*notes, f"{rate}: no model is fitted, because no channel has enough frames (fit.min_days)"]
+        return False, [*notes, f"{rate}: no model is fitted, because no channel has enough frames (fit.min_days)"]
     keep = np.mean([np.isnan(s.medians.column) for s in surveys.values()], axis=0) < 0.5
     columns = columns.take(keep)
     medians = {n: Medians(s.medians.path, s.medians.column[keep]) for n, s in surveys.items()}
@@ -172,7 +178,7 @@ def fit_rate(context: Context, rate: str, channels: list[Channel], runner: Seria
         Record("fit", rate, 0, digest(model.digest), "done", info=provenance, seconds=time.monotonic() - begun)
     )
     about = f"{rate}: model {model.digest} of {n_components} components in {n_features} features from {total} frames"
-    return [*notes, about, *words]
+    return True, [*notes, about, *words]
 
 
 def _survey_all(

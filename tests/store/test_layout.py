@@ -250,7 +250,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, zarr.
     plane = create_array(root, "plane", BLOCKS, ("frame", "path"), np.float32, tail=(2,))
     write_unit(line, 0, np.arange(48, dtype=np.int32))
     write_unit(plane, 0, np.arange(96, dtype=np.float32).reshape(48, 2))
-    yield {"line": line, "plane": plane}
+    return {"line": line, "plane": plane}
 
 
 @settings(max_examples=60, deadline=None)

@@ -202,7 +202,7 @@ def test_a_client_whose_lease_was_removed_must_not_commit(tmp_path: Path) -> Non
     with Lease(tmp_path, ALL, STAGE) as lease:
         lease.check()
         next(tmp_path.glob("*.json")).unlink()
-        with pytest.raises(LeaseHeldError, match="taken away as expired; another client may be working. Run again"):
+        with pytest.raises(LeaseHeldError, match=r"taken away as expired; another client may be working\. Run again"):
             lease.check()
 
 
@@ -341,7 +341,9 @@ def test_patterns_of_one_channel_share_it(data: st.DataObject, name: str) -> Non
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), names=st.tuples(NAME, NAME))
-def test_patterns_without_wild_characters_share_only_what_they_name(data: st.DataObject, names: tuple[str, str]) -> None:
+def test_patterns_without_wild_characters_share_only_what_they_name(
+    data: st.DataObject, names: tuple[str, str]
+) -> None:
     forms = [data.draw(st.sampled_from([n, ".".join(n.split(".")[:2]), n.split(".")[1]])) for n in names]
     stations = [f.split(".")[f.count(".") > 0] for f in forms]
     if stations[0] != stations[1]:
