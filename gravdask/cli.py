@@ -186,7 +186,8 @@ def _tell(record: RunRecord, progress: Progress) -> None:
         progress.say(f"note: {note}")
     for row in record.quarantine.head(20).to_dict("records"):
         line = f", line {row['line']}" if row.get("line") and row["line"] == row["line"] else ""
-        progress.say(f"quarantined: {row['where']}{line}: {row['what']}")
+        cure = f"; {row['cure']}" if row["cure"] else ""
+        progress.say(f"quarantined: {row['where']}{line}: {row['what']}{cure}")
     if len(record.quarantine) > 20:
         progress.say(f"quarantined: {len(record.quarantine) - 20} more; all are in quarantine.csv beside the report")
     if record.units_done == 0 and record.units_quarantined == 0:

@@ -36,6 +36,9 @@ class ArchiveConfig(_Section):
     """What is read, and what the files themselves do not say."""
 
     paths: tuple[str, ...] = Field((), description="folders or files of the archive")
+    forget: tuple[str, ...] = Field(
+        (), description="folders of earlier runs that do not belong to the archive any more; others are kept in mind"
+    )
     stations: str = Field(
         "", description="CSV (network,station,latitude,longitude,elevation) or StationXML; '' for none"
     )

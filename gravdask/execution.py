@@ -185,18 +185,22 @@ class DaskRunner:
         self._stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}))
         workers = self._settings.workers or os.cpu_count() or 1
         scratch = self._settings.scratch or tempfile.gettempdir()
-        cluster = self._stack.enter_context(
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                memory_limit=self._settings.memory,
-                local_directory=scratch,
-                dashboard_address=":0",
-                host="127.0.0.1",
+        try:
+            cluster = self._stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=self._settings.memory,
+                    local_directory=scratch,
+                    dashboard_address=":0",
+                    host="127.0.0.1",
+                )
             )
-        )
-        return self._stack.enter_context(Client(cluster))
+            return self._stack.enter_context(Client(cluster))
+        except (RuntimeError, OSError) as error:
+            msg = f"the {workers} local workers did not start ({error}); run again, with fewer --workers, or --serial"
+            raise ExecutionError(msg) from error
 
     def run(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[T, R | Failure]]:
         """Run the tasks on the workers, a bounded number at a time; lost workers' tasks are run again."""

@@ -20,6 +20,7 @@ from gravdask.progress import Progress
 from gravdask.stages import archive as archive_stage
 from gravdask.stages import convert, fit
 from gravdask.stages.base import Context
+from gravdask.stages.report import quarantine_table
 from gravdask.store.layout import open_root
 from gravdask.store.ledger import Ledger
 
@@ -48,9 +49,9 @@ def survey_archive(config: Config, problems: bool = False) -> list[str]:
     index = scan([Path(p).expanduser() for p in settings.paths], options)
     table, notes = archive_stage.station_table(settings, index.metadata_files)
     with _nowhere(config) as context:
-        plans, refused = archive_stage.plan_channels(context, index)
+        placed = archive_stage.plan_channels(context, index)
     lines = []
-    for plan in plans:
+    for plan in placed.plans:
         channel, remarks = archive_stage.describe(plan, table)
         notes += [*plan.notes, *remarks]
         first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
@@ -60,7 +61,7 @@ def survey_archive(config: Config, problems: bool = False) -> list[str]:
             f"{plan.name:<20} {plan.rate!s:>6} {channel.kind:<8} {channel.source_unit:<8} {first} to {last}  "
             f"{samples} samples in {len(plan.placements)} traces  {place}"
         )
-    lines += [f"note: {note}" for note in dict.fromkeys([*notes, *refused])]
+    lines += [f"note: {note}" for note in dict.fromkeys([*notes, *placed.notes])]
     return [*lines, *_problem_lines(index)] if problems else lines
 
 
@@ -98,10 +99,10 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
     lines = []
     if config.archive.paths:
         table, _ = archive_stage.station_table(config.archive)
-        index, _ = archive_stage.scan_archive(context, table)
-        plans, _ = archive_stage.plan_channels(context, index)
+        index, _ = archive_stage.scan_archive(context, table, keep=False)
+        placed = archive_stage.plan_channels(context, index)
         options = archive_stage.read_options(config.archive, table)
-        planned = convert.plan(context, plans, options)
+        planned = convert.plan(context, placed.plans, options)
         lines.append(
             f"convert    {len(planned.tasks)} units ({planned.parts} chunks) to do, {planned.current} up to date"
         )
@@ -141,7 +142,7 @@ def status_lines(config: Config) -> list[str]:
     for name, group in models.groups() if isinstance(models, zarr.Group) else ():
         current: Any = dict(group.attrs).get("current", {})
         lines.append(f"model      {name}: {', '.join(map(str, current.values()))}")
-    for stage in STAGES:
-        for record in context.ledger.of_stage(stage):
-            lines += [f"quarantined: {p['where']}: {p['what']}" for p in record.info.get("problems", ())]
+    index = archive_stage.known_index(context)
+    for row in quarantine_table(context, index, []).to_dict("records"):
+        lines.append(f"quarantined: {row['where']}: {row['what']}; {row['cure']}")
     return lines

@@ -98,6 +98,7 @@ class _Run:
     index: ArchiveIndex | None = None
     table: StationTable = field(default_factory=StationTable)
     events: Events = field(default_factory=Events)
+    problems: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run(
@@ -143,6 +144,7 @@ def run(
         if part == (0, 1) and channels == ("*",):
             state.context.ledger.compact()
         state.context.ledger.flush()
+        state.record.quarantine = _quarantine(state)
         state.record.seconds = time.monotonic() - begun
         return state.record
 
@@ -172,8 +174,8 @@ def _opened(
         context = Context(config, ledger, progress, part, channels)
         context.reload()
         state = _Run(context, runner, RunRecord(), lease, events=events)
-        if archive_stage.index_path(context).exists() and "convert" not in stages:
-            state.index = ArchiveIndex.load(archive_stage.index_path(context))
+        if not converting:
+            state.index = archive_stage.known_index(context)
         try:
             yield state
         finally:
@@ -211,11 +213,12 @@ def _convert(state: _Run) -> None:
             _discard_empty(context.store)
         raise
     state.table, more = archive_stage.station_table(settings, state.index.metadata_files)
-    plans, refused = archive_stage.plan_channels(context, state.index)
-    state.record.notes += [*notes, *kept, *more, *refused]
-    state.record.notes += archive_stage.create_channels(context, plans, state.table)
+    placed = archive_stage.plan_channels(context, state.index)
+    state.problems += placed.problems
+    state.record.notes += [*notes, *kept, *more, *placed.notes]
+    state.record.notes += archive_stage.create_channels(context, placed.plans, state.table)
     options = archive_stage.read_options(settings, state.table)
-    plan = convert.plan(context, [*plans, *archive_stage.emptied(context, plans)], options)
+    plan = convert.plan(context, [*placed.plans, *archive_stage.emptied(context, placed.plans)], options)
     records = _do(state, Stage("convert", lambda _: plan, convert.work), plan, begun)
     state.record.notes += convert.overlap_notes(records)
 
@@ -238,7 +241,7 @@ def _units(name: str) -> Callable[[_Run], None]:
             state.record.notes += classify.add_channels(state.context, state.runner)
         plan = stage.plan(state.context)
         records = _do(state, stage, plan, begun)
-        if stage.finish is not None and records:
+        if stage.finish is not None:
             state.record.notes += stage.finish(state.context, records)
 
     return step
@@ -339,11 +342,16 @@ def _interpret(state: _Run) -> None:
     _whole(state, "interpret", 1, 0, begun)
 
 
+def _quarantine(state: _Run) -> pd.DataFrame:
+    """Everything that could not be used, as far as this run looked."""
+    return report.quarantine_table(state.context, state.index, [*state.problems, *state.events.problems])
+
+
 def _report(state: _Run) -> None:
     """Write the page and the tables, if anything that they show changed."""
     begun = time.monotonic()
     context = state.context
-    state.record.quarantine = report.quarantine_table(context, state.index, state.events.problems)
+    state.record.quarantine = _quarantine(state)
     state.record.report = context.config.report_folder / "report.html"
     mark = report.fingerprint(context)
     mark = digest(mark, state.record.quarantine.astype(str).to_numpy().tolist())

@@ -16,7 +16,9 @@ from gravdask.archive.index import ArchiveIndex
 from gravdask.errors import ReadError
 
 
-def all_roots(given: Sequence[Path | str], previous: ArchiveIndex | None) -> tuple[list[Path], list[str]]:
+def all_roots(
+    given: Sequence[Path | str], previous: ArchiveIndex | None, forgotten: Sequence[str] = ()
+) -> tuple[list[Path], list[str]]:
     """Roots to scan, and those of the index before that cannot be reached.
 
     Parameters
@@ -25,12 +27,15 @@ def all_roots(given: Sequence[Path | str], previous: ArchiveIndex | None) -> tup
         Roots that the user named.
     previous
         Index of the scan before, whose roots still belong to the archive.
+    forgotten
+        Roots of earlier scans that do not belong to it any more.
     """
+    dropped = {os.path.abspath(os.path.expanduser(root)) for root in forgotten}
     roots = [Path(os.path.abspath(root)) for root in given]
     absent = []
     for known in previous.roots if previous is not None else ():
         path = Path(known)
-        if any(path == root or root in path.parents for root in roots):
+        if known in dropped or any(path == root or root in path.parents for root in roots):
             continue
         if path.exists():
             roots.append(path)

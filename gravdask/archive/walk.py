@@ -101,11 +101,24 @@ def _add_folder(
         folders = []
         for name in names:
             path = f"{below}/{name}" if below else name
-            if os.path.isdir(os.path.join(root, path)):
+            if not _writable(name):
+                shown = os.path.join(root, path).encode(errors="backslashreplace").decode()
+                cure = "rename it; no table can hold this name"
+                problems.append(Problem(shown, 0, "its name is not UTF-8, so nothing of it is used", cure))
+            elif os.path.isdir(os.path.join(root, path)):
                 folders.append(path)
             else:
                 _add_file(root, path, files, problems)
         pending.extend(reversed(folders))
+
+
+def _writable(name: str) -> bool:
+    """Whether a name can be written as UTF-8; on old disks some cannot."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _add_file(root: str, path: str, files: list[FoundFile], problems: list[Problem]) -> None:

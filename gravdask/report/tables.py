@@ -14,11 +14,11 @@ INTERVAL_COLUMNS = ("channel", "start_ns", "end_ns", "component", "label", "fram
 
 
 def iso_time(time_ns: int) -> str:
-    """Write a time [ns since 1970 UTC] as ``2024-01-31T12:34:56.789Z``, without the fraction where it is zero."""
+    """Write a time [ns since 1970 UTC] as ``2024-01-31T12:34:56.789Z``, to the nanosecond where it needs it."""
     text = str(np.datetime64(int(time_ns), "ns"))
     whole, _, fraction = text.partition(".")
     fraction = fraction.rstrip("0")
-    return f"{whole}.{fraction:0<3}Z" if fraction else f"{whole}Z"
+    return f"{whole}.{fraction:0<3}Z"
 
 
 def parse_iso_time(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from gravdask.archive.stations import StationTable
 from gravdask.archive.traces import ChannelId
 from gravdask.config import ArchiveConfig
 from gravdask.errors import ConfigError, GridError, ReadError, StationError, UnitsError
-from gravdask.grid import Rate, record_blocks
+from gravdask.grid import DAY_NS, ORIGIN_NS, SPAN_DAYS, Rate, record_blocks, utc_text
 from gravdask.preprocess.units import parse_unit
 from gravdask.stages.base import Context
 from gravdask.stages.channels import INTERNAL_UNITS, Calibration, Channel
@@ -81,11 +81,29 @@ def index_path(context: Context) -> Path:
     return context.store / "ledger" / "index.parquet"
 
 
-def scan_archive(context: Context, table: StationTable) -> tuple[ArchiveIndex, list[str]]:
+def known_index(context: Context) -> ArchiveIndex | None:
+    """Index of the last scan, None if there is none that can be read."""
+    try:
+        return ArchiveIndex.load(index_path(context)) if index_path(context).exists() else None
+    except ReadError as error:
+        context.progress.say(f"scanning anew: {error}")
+        return None
+
+
+def scan_archive(context: Context, table: StationTable, keep: bool = True) -> tuple[ArchiveIndex, list[str]]:
     """Scan the archive, looking only into files that changed since the last time, and keep the index.
 
     Folders that earlier runs added to the store still belong to its archive; gives notes on those that cannot be
     reached, of which everything is kept as it is.
+
+    Parameters
+    ----------
+    context
+        Of the run.
+    table
+        Stations, whose codes are looked for in file names.
+    keep
+        Whether to keep the index; not when only looking.
 
     Raises
     ------
@@ -98,13 +116,8 @@ def scan_archive(context: Context, table: StationTable) -> tuple[ArchiveIndex, l
     if not settings.paths:
         msg = "no archive is named: give its folder, or set archive.paths in the configuration"
         raise ConfigError(msg)
-    previous = None
-    if index_path(context).exists():
-        try:
-            previous = ArchiveIndex.load(index_path(context))
-        except ReadError as error:
-            context.progress.say(f"scanning anew: {error}")
-    roots, absent = all_roots([Path(p).expanduser() for p in settings.paths], previous)
+    previous = known_index(context)
+    roots, absent = all_roots([Path(p).expanduser() for p in settings.paths], previous, settings.forget)
     options = read_options(settings, table)
     said = 0
 
@@ -118,32 +131,81 @@ def scan_archive(context: Context, table: StationTable) -> tuple[ArchiveIndex, l
     index = scan(roots, options, previous, report)
     refuse_emptied(index, previous)
     index = carry_over(index, previous, absent)
-    index.save(index_path(context))
+    if keep:
+        index.save(index_path(context))
     return index, [f"{root}: cannot be reached now; what came from it is kept as it is" for root in absent]
 
 
-def plan_channels(context: Context, index: ArchiveIndex) -> tuple[list[ChannelPlan], list[str]]:
-    """Place the traces of the chosen channels on their grids; channels that do not fit any grid are noted."""
+@dataclass(frozen=True)
+class Placed:
+    """The archive on the grid.
+
+    Attributes
+    ----------
+    plans
+        What the index says of each chosen channel.
+    notes
+        Channels that fit no grid.
+    problems
+        Rows of the quarantine list: traces at times that the store does not cover.
+    """
+
+    plans: list[ChannelPlan]
+    notes: list[str]
+    problems: list[dict[str, Any]]
+
+
+def plan_channels(context: Context, index: ArchiveIndex) -> Placed:
+    """Place the traces of the chosen channels on their grids.
+
+    Raises
+    ------
+    ReadError
+        If nothing is left of the archive for the chosen stations and times.
+    """
     paths = index.files[["file", "root", "path", "digest"]].copy()
     paths["path"] = [str(Path(r, p)) for r, p in zip(paths["root"], paths["path"], strict=True)]
     traces = index.traces.merge(paths[["file", "path", "digest"]], on="file")
     traces = traces[[matches(c, context.config.archive.select) for c in traces["channel"]]]
     traces = traces[[matches(c, context.patterns) for c in traces["channel"]]]
-    first_ns, last_ns = context.config.archive.span_ns()
-    if last_ns is not None:
-        traces = traces[traces["start_ns"] < last_ns]
-    if first_ns is not None and len(traces):
-        # A day of margin: what ends before it can touch no part of the span.
-        seconds = traces["npts"] / [Rate.parse(r).hz for r in traces["rate"]]
-        traces = traces[traces["start_ns"] + seconds * 1e9 > first_ns - 86_400e9]
-    if traces.empty:
-        span = (
-            f" between {context.config.archive.start or 'the beginning'} and {context.config.archive.end or 'the end'}"
-        )
-        msg = f"no record of the stations {', '.join(context.config.archive.select)}{span}; see 'gravdask scan'"
+    if not _any_within(traces, *context.config.archive.span_ns()):
+        settings = context.config.archive
+        span = f" between {settings.start or 'the beginning'} and {settings.end or 'the end'}"
+        msg = f"no record of the stations {', '.join(settings.select)}{span}; see 'gravdask scan'"
         raise ReadError(msg)
     good, notes = _fitting(traces)
-    return whole_archive(good, context.channels), notes
+    good, problems = _covered(good)
+    return Placed(whole_archive(good, context.channels), notes, problems)
+
+
+def _any_within(traces: pd.DataFrame, first_ns: int | None, last_ns: int | None) -> bool:
+    """Whether any trace lies in a span of time."""
+    if traces.empty:
+        return False
+    seconds = traces["npts"] / np.array([Rate.parse(r).hz for r in traces["rate"]])
+    before = traces["start_ns"] < (np.iinfo(np.int64).max if last_ns is None else last_ns)
+    after = traces["start_ns"] + seconds * 1e9 > (-np.inf if first_ns is None else first_ns)
+    return bool((before & after).any())
+
+
+def _covered(traces: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Leave out traces at times that the store does not cover, and list them."""
+    end_ns = ORIGIN_NS + SPAN_DAYS * DAY_NS
+    rates = {text: Rate.parse(text).interval_ns for text in set(traces["rate"])}
+    spans = zip(traces["start_ns"], traces["npts"], traces["rate"], strict=True)
+    inside = np.array(
+        [start >= ORIGIN_NS and start + npts * rates[rate] <= end_ns for start, npts, rate in spans], bool
+    )
+    problems = [
+        {
+            "where": path,
+            "line": 0,
+            "what": f"a trace of {channel} begins at {utc_text(start)}, outside the years 1950 to 2151 of the store",
+            "cure": "correct the clock of the file",
+        }
+        for path, channel, start in traces.loc[~inside, ["path", "channel", "start_ns"]].to_numpy()
+    ]
+    return traces[inside], problems
 
 
 def _fitting(traces: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -163,8 +225,6 @@ def emptied(context: Context, plans: list[ChannelPlan]) -> list[ChannelPlan]:
     """Chosen channels of the store that no file of the archive holds any more: their units will be emptied."""
     planned = {plan.name for plan in plans}
     gone = [c for c in context.chosen() if c.name not in planned]
-    if context.config.archive.start or context.config.archive.end:
-        return []
     return [
         ChannelPlan(c.name, c.rate, list(c.phases), c.dtype, c.decimals, c.kind, (), (None, None, None), [])
         for c in gone

@@ -90,7 +90,8 @@ class Context:
         channel
             The channel.
         estimated
-            Whether estimates may be used; the noise convention has a fixed admittance and its own daily polynomial.
+            Whether estimates may be used; the noise convention has a fixed admittance, a daily polynomial of its own,
+            and looks at every day by itself.
         """
         settings = self.config.preprocess
         admittance = DEFAULT_ADMITTANCE if settings.admittance == "regressed" else settings.admittance
@@ -101,7 +102,7 @@ class Context:
             if settings.admittance == "regressed":
                 admittance = float(record.info.get("admittance") or DEFAULT_ADMITTANCE)
         pressure = self.channels.get(channel.pressure)
-        return RecordReader(self.store, channel, pressure, settings, admittance, drift)
+        return RecordReader(self.store, channel, pressure, settings, admittance, drift, seams=estimated)
 
     def record_content(self, channel: Channel) -> dict[int, str]:
         """Digest of every chunk of a channel's record that holds something, by chunk number."""
@@ -195,8 +196,21 @@ class Plan:
         return sum(len(t.stale) for t in self.tasks)
 
 
+def anywhere(cell: int) -> bool:
+    """Every part lies within an open span of time."""
+    del cell
+    return True
+
+
 def make_task(
-    context: Context, stage: str, channel: str, unit: int, cells: dict[str, str], settings: str, payload: dict[str, Any]
+    context: Context,
+    stage: str,
+    channel: str,
+    unit: int,
+    cells: dict[str, str],
+    settings: str,
+    payload: dict[str, Any],
+    inside: Callable[[int], bool] = anywhere,
 ) -> Task | None:
     """Compare a unit with the ledger; None where nothing is to be done.
 
@@ -209,17 +223,23 @@ def make_task(
         is stale.
     payload
         For the stage's function.
+    inside
+        Whether a part lies in the span of time that the run is about. The others stay as they are in the store; if
+        they cannot stay, because all parts are stale, they are done again with the rest.
     """
-    fingerprint = digest(VERSIONS[stage], settings, cells)
     record = context.ledger.get(stage, channel, unit)
+    kept = record.cells if record is not None else {}
+    stays = record is not None and record.finished and record.info.get("settings") == settings
+    asked = {c: d for c, d in cells.items() if inside(int(c)) or (not stays and c in kept)}
+    cells = asked | ({c: d for c, d in kept.items() if not inside(int(c))} if stays else {})
+    fingerprint = digest(VERSIONS[stage], settings, cells)
     if record is not None and record.finished and record.fingerprint == fingerprint:
         return None
     if record is None and not cells:
         return None
-    same = record is not None and record.finished and record.info.get("settings") == settings
-    old = record.cells if same and record is not None else {}
+    old = kept if stays else {}
     changed = {c for c in cells.keys() | old.keys() if cells.get(c) != old.get(c)}
-    payload = {**payload, "settings": settings, "fresh": not same}
+    payload = {**payload, "settings": settings, "fresh": not stays}
     return Task(stage, channel, unit, fingerprint, cells, tuple(sorted(int(c) for c in changed)), payload)
 
 

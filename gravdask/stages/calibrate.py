@@ -19,7 +19,7 @@ from gravdask.preprocess.admittance import Admittance
 from gravdask.preprocess.tides import tide
 from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task, unit_of
 from gravdask.stages.channels import Channel, RecordReader
-from gravdask.stages.noise import day_cells, identity
+from gravdask.stages.noise import day_cells, identity, span_of_days
 from gravdask.store.layout import open_root
 from gravdask.store.ledger import Record
 
@@ -44,7 +44,8 @@ def plan(context: Context) -> Plan:
         units = group_cells(day_cells(context, channel), partial(unit_of, blocks.shard))
         for unit in sorted(units.keys() | known_units(context, "calibrate", channel.name)):
             payload = {"reader": context.reader(channel), "blocks": blocks}
-            task = make_task(context, "calibrate", channel.name, unit, units.get(unit, {}), settings, payload)
+            mine = units.get(unit, {})
+            task = make_task(context, "calibrate", channel.name, unit, mine, settings, payload, span_of_days(context))
             current += task is None
             tasks += [task] if task is not None else []
     return Plan(tasks, current)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gravdask.config import PreprocessConfig
 from gravdask.errors import StoreError
-from gravdask.grid import DAY_NS, ORIGIN_NS, SECOND_NS, Grid, Rate, record_blocks
+from gravdask.grid import DAY_NS, ORIGIN_NS, SECOND_NS, Grid, Rate, day_span, record_blocks
 from gravdask.preprocess.chain import residual
 from gravdask.preprocess.pressure import normal_pressure, pressure_at, repair_pressure
 from gravdask.store.layout import channel_names, missing_value, open_root, read_span, sub_array
@@ -208,6 +208,9 @@ class RecordReader:
         Pressure admittance [nm s⁻² hPa⁻¹].
     drift
         Straight drift [nm s⁻² per day], as estimated over the whole record.
+    seams
+        Whether to leave samples out where days with and without a pressure correction meet; not where every day is
+        looked at by itself.
     """
 
     store: Path
@@ -216,6 +219,7 @@ class RecordReader:
     settings: PreprocessConfig
     admittance: float
     drift: float = 0.0
+    seams: bool = True
 
     def physical(self, start: int, stop: int) -> Array:
         """Samples ``[start, stop)`` in physical units, float64, NaN where missing; beyond the array all missing."""
@@ -233,7 +237,9 @@ class RecordReader:
         times = self.channel.times_ns(start, stop)
         if self.drift:
             values = values - self.drift * ((times - ORIGIN_NS) / DAY_NS)
-        pressure, seams = self._pressure_by_days(times) if self.settings.pressure else (None, None)
+        pressure, seams = (
+            self._pressure_by_days(times) if self.settings.pressure else (None, np.zeros(len(times), bool))
+        )
         cleaned = residual(
             values,
             times,
@@ -246,40 +252,49 @@ class RecordReader:
             admittance=self.admittance,
             tide=self.settings.tide,
         ).values
-        if seams is not None:
-            cleaned[seams] = np.nan
+        cleaned[seams] = np.nan
         return cleaned
 
-    def _pressure_by_days(self, times_ns: NDArray[np.int64]) -> tuple[Array | None, NDArray[np.bool_] | None]:
+    def _pressure_by_days(self, times_ns: NDArray[np.int64]) -> tuple[Array | None, NDArray[np.bool_]]:
         """Air pressure [hPa] for a correction that is made for whole UTC days or not at all.
 
-        A day with less than nine tenths of its pressure goes uncorrected (the standard pressure stands in, of no
-        effect). Whole days are judged, whatever part of them is asked for, so that a sample's value depends on
+        A day with pressure for less than nine tenths of its gravity goes uncorrected (the standard pressure stands in,
+        of no effect). Whole days are judged, whatever part of them is asked for, so that a sample's value depends on
         neither chunk nor halo. Where a corrected day meets an uncorrected one, a few samples are marked to be left
         out: the step between them is no signal.
         """
+        seams = np.zeros(len(times_ns), bool)
         if self.pressure is None:
-            return None, None
-        first, last = times_ns[0] // DAY_NS * DAY_NS, (times_ns[-1] // DAY_NS + 1) * DAY_NS
-        grid = self.channel.grid
-        low, high = grid.locate(int(first))[0], grid.locate(int(last))[0] + 1
-        whole = self.channel.times_ns(low, high)
-        air = self.pressure_at(whole)
+            return None, seams
+        first, last = int(times_ns[0]) // DAY_NS, int(times_ns[-1]) // DAY_NS
+        beside = 1 if self.seams else 0
+        corrected = {day: self._is_corrected(day) for day in range(first - beside, last + 1 + beside)}
+        air = self.pressure_at(times_ns)
         if air is None:
-            return None, None
-        day = whole // DAY_NS
-        _, place = np.unique(day, return_inverse=True)
-        share = np.bincount(place, np.isfinite(air)) / np.bincount(place)
-        without = (share < LEAST_DAILY_PRESSURE)[place]
-        if without.all():
-            return None, None
-        air[without] = normal_pressure(self.channel.elevation or 0.0)
-        seams = np.zeros(len(whole), bool)
-        for edge in np.flatnonzero(np.diff(without)) + 1:
-            seams[max(edge - SEAM_SAMPLES // 2, 0) : edge + SEAM_SAMPLES // 2] = True
-        offset = int(np.searchsorted(whole, times_ns[0]))
-        part = slice(offset, offset + len(times_ns))
-        return air[part], seams[part]
+            return None, seams
+        for day in range(first, last + 1):
+            if corrected[day] is False:
+                start, stop = np.searchsorted(times_ns, [day * DAY_NS, (day + 1) * DAY_NS])
+                air[start:stop] = normal_pressure(self.channel.elevation or 0.0)
+        for day in range(first, last + 2) if self.seams else ():
+            if {corrected[day - 1], corrected[day]} == {True, False}:
+                midnight = int(np.searchsorted(times_ns, day * DAY_NS))
+                seams[max(midnight - SEAM_SAMPLES // 2, 0) : midnight + SEAM_SAMPLES // 2] = True
+        return air, seams
+
+    def _is_corrected(self, day: int) -> bool | None:
+        """Whether a UTC day (counted from 1970) has pressure enough; None if it has no gravity to correct."""
+        gravity = self._valid_share(self.channel, day)
+        if not gravity or self.pressure is None:
+            return None
+        return self._valid_share(self.pressure, day) >= LEAST_DAILY_PRESSURE * gravity
+
+    def _valid_share(self, channel: Channel, day: int) -> float:
+        """Share of the samples of a UTC day (counted from 1970) that a channel's record holds."""
+        start, stop = day_span(channel.rate, day - ORIGIN_NS // DAY_NS, day + 1 - ORIGIN_NS // DAY_NS)
+        numbers = read_span(sub_array(open_root(self.store), f"{channel.name}/raw/record"), start, stop)
+        present = np.isfinite(numbers) if numbers.dtype.kind == "f" else numbers != missing_value(numbers.dtype)
+        return float(present.mean())
 
     def pressure_at(self, times_ns: NDArray[np.int64]) -> Array | None:
         """Air pressure [hPa] at given times, short gaps bridged, NaN where it is missing; None without a barometer."""

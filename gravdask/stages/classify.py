@@ -67,6 +67,8 @@ def _add_channel(context: Context, channel: Channel, model: Model, runner: Seria
     for _, result in runner.run(survey, [(parts, model.columns)] if parts else []):
         if isinstance(result, Failure):
             return f"{channel.name}: not classified: {result.reason}"
+        if np.isnan(result.medians.column).all():
+            return f"{channel.name}: not classified: its record has no energy at any period"
         if sum(result.rows) >= least:
             group: Any = open_root(context.store, create=True)[model_path(model.rate, model.digest)]
             save_medians(group, channel.name, result.medians)

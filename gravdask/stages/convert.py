@@ -9,6 +9,7 @@ between equals from the file of the lower digest.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from gravdask.archive.reader import ReadOptions, read_file
 from gravdask.archive.traces import Trace
 from gravdask.config import digest
 from gravdask.errors import ReadError
-from gravdask.grid import Blocks, record_blocks, sample_at
+from gravdask.grid import Blocks, Rate, record_blocks, sample_at
 from gravdask.stages.base import VERSIONS, Context, Plan, Task, content_digest, known_units, make_task
 from gravdask.stages.placement import ChannelPlan, Placement, span_text
 from gravdask.store.layout import missing_value, open_root, read_span, sub_array, write_unit
@@ -44,11 +45,11 @@ def plan(context: Context, channels: list[ChannelPlan], options: ReadOptions) ->
         blocks = record_blocks(channel.rate)
         settings = digest(VERSIONS["convert"], channel.dtype, channel.decimals)
         cells = _cells(channel, blocks)
+        inside = _span_of_chunks(context, channel.rate, blocks)
         per_unit = blocks.shard // blocks.chunk
         units = {c // per_unit for c in cells} | known_units(context, "convert", channel.name)
         for unit in sorted(units):
             mine = {str(c): d for c, d in cells.items() if c // per_unit == unit}
-            mine = _within_span(context, channel, blocks, unit, mine, settings)
             start, stop = blocks.unit_span(unit)
             payload = {
                 "store": context.store,
@@ -59,7 +60,7 @@ def plan(context: Context, channels: list[ChannelPlan], options: ReadOptions) ->
                 "span": span_text(channel.rate, start, stop),
                 "placements": [p for p in channel.placements if p.start < stop and p.stop > start],
             }
-            task = make_task(context, "convert", channel.name, unit, mine, settings, payload)
+            task = make_task(context, "convert", channel.name, unit, mine, settings, payload, inside)
             current += task is None
             if task is not None:
                 tasks.append(task)
@@ -75,21 +76,12 @@ def _cells(channel: ChannelPlan, blocks: Blocks) -> dict[int, str]:
     return {chunk: digest(sorted(set(items))) for chunk, items in touching.items()}
 
 
-def _within_span(
-    context: Context, channel: ChannelPlan, blocks: Blocks, unit: int, cells: dict[str, str], settings: str
-) -> dict[str, str]:
-    """Leave the chunks outside the configured span of time as they are in the store."""
+def _span_of_chunks(context: Context, rate: Rate, blocks: Blocks) -> Callable[[int], bool]:
+    """Whether a chunk lies in the configured span of time, any part of it."""
     first_ns, last_ns = context.config.archive.span_ns()
-    if first_ns is None and last_ns is None:
-        return cells
-    first = 0 if first_ns is None else sample_at(channel.rate, first_ns) // blocks.chunk
-    last = blocks.length if last_ns is None else -(-sample_at(channel.rate, last_ns) // blocks.chunk)
-    record = context.ledger.get("convert", channel.name, unit)
-    old = record.cells if record is not None and record.info.get("settings") == settings else {}
-    return {
-        **{c: d for c, d in old.items() if not first <= int(c) < last},
-        **{c: d for c, d in cells.items() if first <= int(c) < last},
-    }
+    first = 0 if first_ns is None else sample_at(rate, first_ns) // blocks.chunk
+    last = blocks.length if last_ns is None else -(-sample_at(rate, last_ns) // blocks.chunk)
+    return lambda chunk: first <= chunk < last
 
 
 def work(task: Task) -> Record:
@@ -149,7 +141,9 @@ def _merge_files(task: Task, merger: _Merger) -> list[dict[str, Any]]:
             traces = read_file(Path(path), task.payload["options"])
             for placement in sorted(placements, key=lambda p: p.number):
                 trace = _trace(traces, placement, path)
-                merger.merge(placement, _numbers(trace, merger.samples.dtype, task.payload["decimals"]))
+                numbers = _numbers(trace, merger.samples.dtype, task.payload["decimals"])
+                merger.merge(placement, numbers)
+                problems += _unkeepable(numbers, trace, path)
             seen.add(file_digest)
         except (ReadError, OSError) as error:
             problems.append({"where": path, "line": 0, "what": str(error), "cure": f"left out of {task.channel}"})
@@ -176,8 +170,17 @@ def _numbers(trace: Trace, dtype: np.dtype[Any], decimals: int) -> NDArray[Any]:
     if dtype.kind == "i":
         values *= dtype.type(10 ** (decimals - trace.decimals))
     elif trace.decimals:
-        values *= dtype.type(10.0**-trace.decimals)
+        values /= dtype.type(10.0**trace.decimals)
     return values
+
+
+def _unkeepable(numbers: NDArray[Any], trace: Trace, path: str) -> list[dict[str, Any]]:
+    """List integers that cannot be told from a missing sample; digitisers write them for a sample they do not have."""
+    count = int(np.count_nonzero(numbers == missing_value(numbers.dtype))) if numbers.dtype.kind == "i" else 0
+    if not count:
+        return []
+    what = f"{count} samples of {trace.channel} are {missing_value(numbers.dtype)}, which stands for a missing sample"
+    return [{"where": path, "line": 0, "what": what, "cure": "they are left out; the rest of the file is used"}]
 
 
 class _Merger:

@@ -197,6 +197,8 @@ def _survey_all(
         name = parts[0].channel
         if isinstance(result, Failure):
             notes.append(f"{name}: not in the fit: {result.reason}")
+        elif np.isnan(result.medians.column).all():
+            notes.append(f"{name}: its record has no energy at any period, not in the fit")
         elif sum(result.rows) < least:
             notes.append(f"{name}: {sum(result.rows)} valid frames, the fit asks for {least:.0f} (fit.min_days)")
         else:

@@ -103,7 +103,7 @@ def run(context: Context, runner: SerialRunner | DaskRunner, events: Events) -> 
         if network is not None:
             notes += _one_rate(context, runner, network, rate, events)
             rates[rate] = model_digest
-    info = {"rates": rates, "problems": events.problems, "notes": notes}
+    info = {"rates": rates, "notes": notes}
     context.ledger.add(Record("interpret", "*", 0, mark, "done", info=info, seconds=time.monotonic() - begun))
     context.ledger.flush()
     return notes

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from gravdask.config import NoiseConfig, digest
 from gravdask.errors import NotAccelerationError
-from gravdask.grid import Blocks, Rate, day_at, day_blocks, day_span, record_blocks
+from gravdask.grid import SPAN_DAYS, Blocks, Rate, day_at, day_blocks, day_span, record_blocks
 from gravdask.noise.bands import octave_bands
 from gravdask.noise.checks import require_acceleration
 from gravdask.noise.day import day_noise
@@ -62,7 +62,8 @@ def plan(context: Context) -> Plan:
                 "blocks": blocks,
                 "noise": context.config.noise,
             }
-            task = make_task(context, "noise", channel.name, unit, units.get(unit, {}), settings, payload)
+            mine = units.get(unit, {})
+            task = make_task(context, "noise", channel.name, unit, mine, settings, payload, span_of_days(context))
             current += task is None
             tasks += [task] if task is not None else []
     return Plan(tasks, current, [f"{_few(names)}: {reason}" for reason, names in refused.items()])
@@ -87,8 +88,16 @@ def identity(channel: Channel) -> dict[str, Any]:
 
 
 def day_cells(context: Context, channel: Channel) -> dict[int, str]:
-    """Digest of the record and pressure of every UTC day that holds a sample, within the configured span."""
+    """Digest of the record and pressure of every UTC day that holds a sample."""
     return span_cells(context, channel, _days_of(context, channel), partial(_one_day, channel.rate))
+
+
+def span_of_days(context: Context) -> Callable[[int], bool]:
+    """Whether a UTC day lies in the configured span of time, any part of it."""
+    first_ns, last_ns = context.config.archive.span_ns()
+    first = -1 if first_ns is None else day_at(first_ns)
+    last = SPAN_DAYS if last_ns is None else day_at(last_ns - 1) + 1
+    return lambda day: first <= day < last
 
 
 def _one_day(rate: Rate, day: int) -> tuple[int, int]:
@@ -97,15 +106,10 @@ def _one_day(rate: Rate, day: int) -> tuple[int, int]:
 
 
 def _days_of(context: Context, channel: Channel) -> list[int]:
-    """UTC days that any finished chunk of the channel's record holds a part of, within the configured span."""
-    first_ns, last_ns = context.config.archive.span_ns()
+    """UTC days that any finished chunk of the channel's record holds a part of."""
     daily = channel.rate.samples_per_day
     chunk = record_blocks(channel.rate).chunk
     low, high = channel.extent[0] // daily, -(-channel.extent[1] // daily)
-    if first_ns is not None:
-        low = max(low, day_at(first_ns))
-    if last_ns is not None:
-        high = min(high, day_at(last_ns - 1) + 1)
     days: set[int] = set()
     for number in context.record_content(channel):
         days.update(range(max(number * chunk // daily, low), min(-(-(number + 1) * chunk // daily), high)))
@@ -113,15 +117,21 @@ def _days_of(context: Context, channel: Channel) -> list[int]:
 
 
 def span_cells(
-    context: Context, channel: Channel, parts: list[int], span: Callable[[int], tuple[int, int]]
+    context: Context, channel: Channel, parts: list[int], span: Callable[[int], tuple[int, int]], beside: int = 0
 ) -> dict[int, str]:
-    """Digest, for each part, of the chunks of record and pressure that its samples ``span(part)`` lie in."""
+    """Digest, for each part, of the chunks of record and pressure that its samples ``span(part)`` follow from.
+
+    Where there is pressure, whole days are judged by how much of it they have, and so many days beside them.
+    """
+    daily = channel.rate.samples_per_day
     record = context.record_content(channel)
     pressure = context.channels.get(channel.pressure)
     air = context.record_content(pressure) if pressure is not None else {}
     cells = {}
     for part in parts:
         start, stop = span(part)
+        if pressure is not None and beside:
+            start, stop = (start // daily - beside) * daily, (-(-stop // daily) + beside) * daily
         content = [record.get(c, "") for c in raw_chunks(channel, start, stop)]
         if pressure is not None and channel.quantity == "acceleration":
             ratio = pressure.rate.hz / channel.rate.hz
@@ -145,12 +155,19 @@ def work(task: Task) -> Record:
         values = {n: read_span(a, start, stop) for n, a in arrays.items()}
     for day in task.stale:
         for name, number in _day(reader, day, task.payload["noise"], str(day) in task.cells).items():
-            values[name][day - start] = number
+            values[name][day - start] = _storable(number)
     for name, array in arrays.items():
         write_unit(array, start, values[name])
     measured = int(np.isfinite(values["snm"]).sum())
     info = {"settings": task.payload["settings"], "days": measured}
     return task.record("done" if task.cells else "empty", info=info, seconds=time.monotonic() - begun)
+
+
+def _storable(values: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    """Values as they are kept; what overflows the kept type, after a spike of 1e30 say, is missing."""
+    with np.errstate(over="ignore"):
+        kept = np.asarray(values, np.float32)
+    return np.where(np.isinf(kept), np.float32(np.nan), kept)
 
 
 def _day(reader: RecordReader, day: int, settings: NoiseConfig, present: bool) -> dict[str, Any]:

@@ -248,7 +248,7 @@ def quarantine_table(context: Context, index: ArchiveIndex | None, more: list[di
         if problem.severity == "quarantined":
             rows.append({"where": problem.path, "line": problem.line, "what": problem.what, "cure": problem.cure})
     chosen = {c.name for c in context.chosen()} | {"*"}
-    for stage in ("convert", "noise", "calibrate", "scatter", "classify", "interpret"):
+    for stage in ("convert", "noise", "calibrate", "scatter", "classify"):
         for record in context.ledger.of_stage(stage):
             if record.channel in chosen:
                 rows += [dict(p) for p in record.info.get("problems", ())]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -55,15 +56,17 @@ def plan(context: Context) -> Plan:
         reader = context.reader(channel)
         settings = digest(VERSIONS["scatter"], network.digest, context.config.scattering.min_valid, treatment(reader))
         segments = _segments(context, channel, network)
-        cells = span_cells(context, channel, segments, partial(segment_window, network))
+        cells = span_cells(context, channel, segments, partial(segment_window, network), beside=1)
         units = group_cells(cells, partial(_units_of, network, blocks))
+        inside = _span_of_segments(context, channel, network)
         if not segments:
             notes.append(
                 f"{channel.name}: no frame of {network.frame_samples / channel.rate.hz:g} s has enough samples"
             )
         for unit in sorted(units.keys() | known_units(context, "scatter", channel.name)):
             payload = {"reader": reader, "blocks": blocks, "scattering": context.config.scattering}
-            task = make_task(context, "scatter", channel.name, unit, units.get(unit, {}), settings, payload)
+            mine = units.get(unit, {})
+            task = make_task(context, "scatter", channel.name, unit, mine, settings, payload, inside)
             current += task is None
             tasks += [task] if task is not None else []
     return Plan(tasks, current, notes)
@@ -76,12 +79,9 @@ def _units_of(network: ScatteringNetwork, blocks: Blocks, segment: int) -> range
 
 
 def _segments(context: Context, channel: Channel, network: ScatteringNetwork) -> list[int]:
-    """Segments of which any frame holds a part of the record, within the configured span."""
+    """Segments of which any frame holds a part of the record."""
     chunk = record_blocks(channel.rate).chunk
-    first_ns, last_ns = context.config.archive.span_ns()
     low, high = channel.extent
-    low = low if first_ns is None else max(low, sample_at(channel.rate, first_ns))
-    high = high if last_ns is None else min(high, sample_at(channel.rate, last_ns))
     segments: set[int] = set()
     for number in context.record_content(channel):
         start, stop = max(number * chunk, low), min((number + 1) * chunk, high)
@@ -89,6 +89,15 @@ def _segments(context: Context, channel: Channel, network: ScatteringNetwork) ->
             first, last = frames_covering(network.frame_samples, start, stop)
             segments.update(range(first // network.segment_frames, (last - 1) // network.segment_frames + 1))
     return sorted(segments)
+
+
+def _span_of_segments(context: Context, channel: Channel, network: ScatteringNetwork) -> Callable[[int], bool]:
+    """Whether a segment lies in the configured span of time, any part of it."""
+    first_ns, last_ns = context.config.archive.span_ns()
+    size = network.segment_samples
+    first = 0 if first_ns is None else sample_at(channel.rate, first_ns) // size
+    last = None if last_ns is None else -(-sample_at(channel.rate, last_ns) // size)
+    return lambda segment: first <= segment and (last is None or segment < last)
 
 
 def work(task: Task) -> Record:

@@ -132,6 +132,8 @@ class Lease:
                 age = time.time() - path.stat().st_mtime
             except (FileNotFoundError, json.JSONDecodeError):
                 continue
+            if not (isinstance(claim, dict) and self._claim.keys() <= claim.keys()):
+                continue  # no lease of ours, whatever it is
             if claim["id"] == self._claim["id"]:
                 continue
             if age > EXPIRY_SECONDS or not _alive(claim):

@@ -25,8 +25,9 @@ def test_iso_times_come_back_to_the_nanosecond(time_ns: int) -> None:
     assert pd.Timestamp(text).value == time_ns
 
 
-def test_whole_seconds_have_no_fraction() -> None:
-    assert iso_time(1_704_067_200 * 10**9) == "2024-01-01T00:00:00Z"
+def test_all_times_have_a_fraction() -> None:
+    """A column in which some have one and some have none is not read by pandas without being told."""
+    assert iso_time(1_704_067_200 * 10**9) == "2024-01-01T00:00:00.000Z"
     assert iso_time(1_704_067_200_500_000_000) == "2024-01-01T00:00:00.500Z"
 
 
