@@ -164,10 +164,15 @@ def _execute(config: Config, stages: tuple[str, ...], flags: dict[str, Any]) -> 
 
 @contextmanager
 def _stopping(stop: threading.Event, progress: Progress) -> Iterator[None]:
-    """Let SIGTERM and SIGUSR1, which schedulers send before a job's end, finish what is under way."""
+    """Let SIGTERM and SIGUSR1, which schedulers send before a job's end, finish what is under way.
+
+    A second signal ends the run at once; what was finished is kept all the same.
+    """
 
     def ask(number: int, frame: object) -> None:
         del frame
+        if stop.is_set():
+            raise KeyboardInterrupt
         progress.say(f"{signal.Signals(number).name}: finishing what is under way")
         stop.set()
 

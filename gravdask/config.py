@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gravdask.errors import ConfigError
 
 STAGES = ("convert", "noise", "calibrate", "scatter", "fit", "classify", "interpret", "report")
 """The stages in their order."""
 
+_ADDRESS = re.compile(r"^([a-z]+://)?[^\s:/]+:\d+$")
 _CLOCK = re.compile(r"^([+-])(\d{1,2}):(\d{2})$")
 
 
@@ -209,6 +210,14 @@ class ClusterConfig(_Section):
     memory: str = Field("auto", description="memory limit of a worker, e.g. '2GiB'")
     scratch: str = Field("", description="node-local folder for spilling; '': the system's temporary folder")
     retries: int = Field(2, description="attempts after the first before a unit is quarantined", ge=0, le=20)
+
+    @model_validator(mode="after")
+    def _address_is_one(self) -> ClusterConfig:
+        """Refuse kind 'address' without an address."""
+        if self.kind == "address" and not _ADDRESS.match(self.address):
+            msg = f"kind 'address' needs the address of a scheduler such as 'tcp://10.0.0.1:8786', got {self.address!r}"
+            raise ValueError(msg)
+        return self
 
 
 class Config(_Section):

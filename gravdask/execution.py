@@ -13,13 +13,13 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from gravdask.config import ClusterConfig
-from gravdask.errors import ExecutionError, GravdaskError
+from gravdask.errors import ExecutionError, GravdaskError, PreflightError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,6 +28,9 @@ TASKS_PER_WORKER = 4
 """Tasks under way for each worker: enough to keep it busy, few enough to keep the client's memory flat."""
 
 
+PLUGIN = "gravdask-one-thread"
+WORKER_SECONDS = 60
+"""How long to wait for the first worker."""
 STOPPED = "stopped as asked: what was under way is finished and kept; run again to continue"
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -151,24 +154,42 @@ class DaskRunner:
         self._client: Any = None
 
     def client(self) -> Any:  # noqa: ANN401
-        """Dask client, connected to a cluster that stands."""
+        """Dask client, connected to a cluster that stands.
+
+        Raises
+        ------
+        ExecutionError
+            If no scheduler answers or no local worker starts.
+        PreflightError
+            If the scheduler has no worker.
+        """
         if self._client is None:
-            self._client = self._connect()
-            self._client.run(single_threaded)
-            from distributed.diagnostics.plugin import WorkerPlugin
-
-            class OneThread(WorkerPlugin):  # type: ignore[misc]
-                """Keeps a worker to one thread from its start, also when a nanny restarts it."""
-
-                name = "gravdask-one-thread"
-
-                def setup(self, worker: Any) -> None:  # noqa: ANN401
-                    single_threaded()
-
-            self._client.register_plugin(OneThread())
-            workers = len(self._client.scheduler_info(n_workers=-1)["workers"])
-            self._say(f"{workers} workers; dashboard {self._client.dashboard_link}")
+            client = self._connect()
+            self._check(client)
+            client.run(single_threaded)
+            client.register_plugin(_one_thread_plugin())
+            self._client = client
         return self._client
+
+    def _check(self, client: Any) -> None:  # noqa: ANN401
+        """Look at the workers before anything is sent to them, and say who they are."""
+        try:
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError as error:
+            msg = f"the scheduler at {client.scheduler.address} has no worker after {WORKER_SECONDS} s; start some"
+            raise PreflightError(msg) from error
+        info = client.scheduler_info(n_workers=-1)
+        workers = info["workers"].values()
+        board = client.dashboard_link if info.get("services", {}).get("dashboard") else "none"
+        self._say(f"{len(workers)} workers; dashboard {board}")
+        if self._settings.kind == "address":
+            threads = max(w["nthreads"] for w in workers)
+            if threads > 1:
+                self._say(f"note: workers have up to {threads} threads; start them with --nthreads 1")
+            try:
+                client.get_versions(check=True)
+            except ValueError as error:
+                self._say(f"note: the workers' software differs from this one's: {error}")
 
     def _connect(self) -> Any:  # noqa: ANN401
         """Start a local cluster or connect to a scheduler."""
@@ -242,9 +263,27 @@ class DaskRunner:
         return nullcontext()
 
     def close(self) -> None:
-        """Stop the workers that were started here."""
+        """Stop the workers that were started here; leave others as they were found."""
+        if self._client is not None and self._settings.kind == "address":
+            with suppress(OSError, ValueError):
+                self._client.unregister_worker_plugin(PLUGIN)
         self._client = None
         self._stack.close()
+
+
+def _one_thread_plugin() -> Any:  # noqa: ANN401
+    """Make the plugin that keeps a worker to one thread from its start, also when a nanny restarts it."""
+    from distributed.diagnostics.plugin import WorkerPlugin
+
+    class OneThread(WorkerPlugin):  # type: ignore[misc]
+        """Keeps a worker to one thread."""
+
+        name = PLUGIN
+
+        def setup(self, worker: Any) -> None:  # noqa: ANN401
+            single_threaded()
+
+    return OneThread()
 
 
 def _result(future: Any) -> Any:  # noqa: ANN401

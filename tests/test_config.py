@@ -166,7 +166,7 @@ LIMITS = [
     ("fit", "refit", ["never", "always"], ["sometimes", True]),
     ("interpret", "q_limit", [0.05], [0.0, 1.0]),
     ("interpret", "odds_limit", [1.01], [1.0]),
-    ("cluster", "kind", ["local", "serial", "address"], ["slurmm"]),
+    ("cluster", "kind", ["local", "serial"], ["slurmm"]),
     ("cluster", "retries", [0, 20], [-1, 21]),
     ("archive", "clock", ["+08:00", "-05:30", "+14:59", "+8:00"], ["8", "+15:00", "+08:60", "UTC", "+0800"]),
     ("archive", "network", ["XX", "8B"], ["", "A.B", "ABCDEFGHI", "X*"]),
@@ -183,6 +183,17 @@ def test_limits(section: str, key: str, good: list[Any], bad: list[Any]) -> None
     for value in bad:
         with pytest.raises(ConfigError, match=rf"{section}\.{key}"):
             build_config({section: {key: value}})
+
+
+@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "node7:8786", "tls://node7.example:8786"])
+def test_kind_address_takes_the_address_of_a_scheduler(address: str) -> None:
+    assert build_config({"cluster": {"kind": "address", "address": address}}).cluster.address == address
+
+
+@pytest.mark.parametrize("address", ["", "foo bar", "scheduler.json", "tcp://10.0.0.1"])
+def test_kind_address_without_one_is_refused(address: str) -> None:
+    with pytest.raises(ConfigError, match="kind 'address' needs the address of a scheduler"):
+        build_config({"cluster": {"kind": "address", "address": address}})
 
 
 def test_the_configuration_is_immutable() -> None:

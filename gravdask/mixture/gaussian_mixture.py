@@ -345,7 +345,9 @@ class GaussianMixture(FittedMixture):
     def _warn(self, run: EMRun) -> None:
         """Say what went less than well."""
         if run.reseeded:
-            places = ", ".join(f"{component} (iteration {iteration})" for iteration, component in run.reseeded)
+            shown = [f"{component} (iteration {iteration})" for iteration, component in run.reseeded[:3]]
+            more = len(run.reseeded) - len(shown)
+            places = ", ".join(shown) + (f" and {more} more times" if more else "")
             warnings.warn(
                 f"Components collapsed below {self.n_features_in_ + 1} rows and were started again from the least "
                 f"likely rows: {places}. Fewer components may describe the rows as well",

@@ -18,7 +18,7 @@ from gravdask.execution import DaskRunner, Failure, SerialRunner
 from gravdask.grid import Blocks
 from gravdask.stages.base import VERSIONS, Context, Plan, Task, make_task
 from gravdask.stages.channels import Channel
-from gravdask.stages.fit import Part, frame_cut, parts_of, survey
+from gravdask.stages.fit import ALMOST, Part, frame_cut, parts_of, survey
 from gravdask.stages.model import Medians, Model, current_digest, load_model, model_path, save_medians
 from gravdask.stages.scatter import network_for
 from gravdask.stages.selection import model_channels
@@ -69,7 +69,7 @@ def _add_channel(context: Context, channel: Channel, model: Model, runner: Seria
             return f"{channel.name}: not classified: {result.reason}"
         if np.isnan(result.medians.column).all():
             return f"{channel.name}: not classified: its record has no energy at any period"
-        if sum(result.rows) >= least:
+        if sum(result.rows) >= ALMOST * least:
             group: Any = open_root(context.store, create=True)[model_path(model.rate, model.digest)]
             save_medians(group, channel.name, result.medians)
             return f"{channel.name}: not in the fit; classified with medians of its own first {FIRST_DAYS} days"

@@ -48,6 +48,8 @@ DEFAULT_COMPONENTS = 7
 DEFAULT_FEATURES = 10
 ROWS_PER_FEATURE = 50
 ROWS_PER_PARAMETER_ROW = 12
+ALMOST = 0.95
+"""Frames at the edges of a record and of its gaps are lost; so many of the least days count as enough."""
 FEW_BYTES = 64_000_000
 """Projected rows up to this size are fitted in the client."""
 
@@ -199,7 +201,7 @@ def _survey_all(
             notes.append(f"{name}: not in the fit: {result.reason}")
         elif np.isnan(result.medians.column).all():
             notes.append(f"{name}: its record has no energy at any period, not in the fit")
-        elif sum(result.rows) < least:
+        elif sum(result.rows) < ALMOST * least:
             notes.append(f"{name}: {sum(result.rows)} valid frames, the fit asks for {least:.0f} (fit.min_days)")
         else:
             found[name] = result
