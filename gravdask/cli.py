@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 CONFIG_FILE = "gravdask.toml"
-EXIT_QUARANTINED, EXIT_USAGE, EXIT_FAILED, EXIT_LEASE, EXIT_PREFLIGHT = 1, 2, 3, 4, 5
+EXIT_USAGE, EXIT_FAILED, EXIT_LEASE, EXIT_PREFLIGHT = 2, 3, 4, 5
 
 
 def _options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:

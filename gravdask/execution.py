@@ -308,9 +308,7 @@ def _result(future: Any) -> Any:  # noqa: ANN401
         raise ExecutionError(msg) from error
 
 
-def open_runner(
-    settings: ClusterConfig, say: Callable[[str], None], stop: threading.Event | None = None
-) -> SerialRunner | DaskRunner:
+def open_runner(settings: ClusterConfig, say: Callable[[str], None], stop: threading.Event | None = None) -> Runner:
     """Make the runner that the ``[cluster]`` section asks for; workers start when they are first needed."""
     if settings.kind == "serial":
         return SerialRunner(settings.retries, stop)

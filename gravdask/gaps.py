@@ -1,8 +1,8 @@
-"""Runs of valid samples between gaps: find them, take off their trend, taper their edges.
+"""Runs of valid samples between gaps, and records made finite for transforms without inventing a signal.
 
-A gap is never filled with invented samples. Where a transform needs numbers everywhere, each contiguous run is first
-brought to mean and trend zero, its edges towards gaps are tapered, and only then is the gap set to zero: the smallest
-disturbance that an absent stretch can be.
+Where a transform needs numbers everywhere, the samples beside a gap are brought smoothly to their own level, the gap is
+held there, and what follows is shifted so that no step remains: a band-pass sees none of it. Taking the mean or the
+trend of each run off instead would let the result depend on where a window happens to cut the run.
 """
 
 from __future__ import annotations
@@ -28,51 +28,10 @@ def valid_runs(valid: NDArray[np.bool_]) -> NDArray[np.int64]:
     return edges.reshape(-1, 2).astype(np.int64)
 
 
-def remove_trend(run: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Subtract the least-squares straight line of a run (its mean alone if it has fewer than three samples)."""
-    centred: NDArray[np.float64] = run - run.mean()
-    if run.size < 3:
-        return centred
-    position = np.arange(run.size) - (run.size - 1) / 2
-    centred -= position * (position @ centred / (position @ position))
-    return centred
-
-
 def taper_weights(samples: int) -> NDArray[np.float64]:
     """Rising half of a cosine taper, strictly between 0 and 1, shape (samples,)."""
     weights: NDArray[np.float64] = np.sin(0.5 * np.pi * (np.arange(samples) + 0.5) / max(samples, 1)) ** 2
     return weights
-
-
-def fill_gaps(record: NDArray[np.float64], taper: int, detrend: bool = True) -> NDArray[np.float64]:
-    """Make a record finite everywhere: runs free of mean and trend, tapered towards gaps, zero in the gaps.
-
-    Parameters
-    ----------
-    record
-        Samples with NaN where one is missing, shape (n,); float64, so that a large constant offset costs nothing.
-    taper
-        Length of the taper at each edge that adjoins a gap [samples]; at most half of a run. The ends of the record
-        itself are not gaps and stay as they are.
-    detrend
-        Also take off the straight line of each run, not only its mean.
-
-    Returns
-    -------
-    filled
-        A new array of the same shape without NaN.
-    """
-    filled = np.zeros(record.shape, dtype=np.float64)
-    for start, stop in valid_runs(np.isfinite(record)):
-        run = np.asarray(record[start:stop], dtype=np.float64)
-        run = remove_trend(run) if detrend else run - run.mean()
-        width = min(taper, run.size // 2)
-        if start > 0 and width:
-            run[:width] *= taper_weights(width)
-        if stop < record.size and width:
-            run[-width:] *= taper_weights(width)[::-1]
-        filled[start:stop] = run
-    return filled
 
 
 def _edge_level(run: NDArray[np.float64], samples: int) -> float:
@@ -95,7 +54,7 @@ def level_gaps(record: NDArray[np.float64], taper: int, bridge: int = 5) -> NDAr
     so that no step remains across it. A band-pass sees neither the shift nor the flat stretch.
 
     Nothing depends on where the record was cut: further than twice the taper from the cut, two cuttings of one record
-    differ by a constant only. Removing the mean or trend of each run, as `fill_gaps` does, has not this property.
+    differ by a constant only.
 
     Parameters
     ----------

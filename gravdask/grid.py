@@ -196,20 +196,29 @@ def day_span(rate: Rate, first_day: int, last_day: int) -> tuple[int, int]:
     return first_day * rate.samples_per_day, last_day * rate.samples_per_day
 
 
-def frame_span(frame_samples: int, first: int, last: int) -> tuple[int, int]:
-    """Sample range ``[start, stop)`` of the frames ``[first, last)``."""
-    return first * frame_samples, last * frame_samples
-
-
 def frames_covering(frame_samples: int, start: int, stop: int) -> tuple[int, int]:
     """Range of frames ``[first, last)`` that together cover the samples ``[start, stop)``."""
     return start // frame_samples, -(-stop // frame_samples)
 
 
-def frame_centre_ns(rate: Rate, phase_ns: int, frame_samples: int, frame: int) -> int:
-    """Time of the middle of a frame [ns since 1970], half an interval before its middle sample if T is even."""
-    middle = Fraction(2 * frame * frame_samples + frame_samples - 1, 2)
-    return ORIGIN_NS + phase_ns + math.floor(middle * rate.interval_ns)
+def frame_centre_ns(
+    rate: Rate, phase_ns: int, frame_samples: int, frame: int, centre: Fraction | float | None = None
+) -> int:
+    """Time of the middle of a frame [ns since 1970], half an interval before its middle sample if T is even.
+
+    Parameters
+    ----------
+    rate, phase_ns
+        Of the channel.
+    frame_samples
+        Samples from one frame to the next.
+    frame
+        Absolute number of the frame.
+    centre
+        Samples from the frame's first one to its middle; (T - 1) / 2 unless given (0 for a low-pass).
+    """
+    offset = Fraction(frame_samples - 1, 2) if centre is None else Fraction(centre)
+    return ORIGIN_NS + phase_ns + math.floor((frame * frame_samples + offset) * rate.interval_ns)
 
 
 def _largest_divisor(number: int, limit: int) -> int:

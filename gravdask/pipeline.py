@@ -24,13 +24,13 @@ from gravdask.archive.index import ArchiveIndex
 from gravdask.archive.stations import StationTable
 from gravdask.config import STAGES, Config, digest
 from gravdask.errors import ConfigError, ReadError
-from gravdask.execution import DaskRunner, Failure, SerialRunner, open_runner
+from gravdask.execution import Failure, Runner, open_runner
 from gravdask.progress import Progress
 from gravdask.stages import archive as archive_stage
 from gravdask.stages import calibrate, classify, convert, fit, interpret, noise, report, scatter
 from gravdask.stages.base import Context, Plan, Stage, Task
 from gravdask.stages.interpret import Events
-from gravdask.store.layout import channel_names, open_root
+from gravdask.store.layout import open_root
 from gravdask.store.lease import Lease
 from gravdask.store.ledger import Ledger, Record
 
@@ -92,7 +92,7 @@ class _Run:
     """State of one run on the client."""
 
     context: Context
-    runner: SerialRunner | DaskRunner
+    runner: Runner
     record: RunRecord
     lease: Lease | None = None
     index: ArchiveIndex | None = None
@@ -215,7 +215,8 @@ def _convert(state: _Run) -> None:
     state.table, more = archive_stage.station_table(settings, state.index.metadata_files)
     placed = archive_stage.plan_channels(context, state.index)
     state.problems += placed.problems
-    state.record.notes += [*notes, *kept, *more, *placed.notes]
+    state.record.notes += [*notes, *kept, *more, *placed.notes, *map(str, state.table.conflicts())]
+    state.record.notes += [str(p) for p in state.index.problems if p.severity == "note"]
     state.record.notes += archive_stage.create_channels(context, placed.plans, state.table)
     options = archive_stage.read_options(settings, state.table)
     plan = convert.plan(context, [*placed.plans, *archive_stage.emptied(context, placed.plans)], options)
@@ -376,8 +377,3 @@ _STEPS: dict[str, Callable[[_Run], None]] = {
     "interpret": _interpret,
     "report": _report,
 }
-
-
-def channels_of(store: Path) -> list[str]:
-    """Names of the channels in a store."""
-    return channel_names(open_root(store))

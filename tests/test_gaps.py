@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gravdask.gaps import fill_gaps, level_gaps, remove_trend, taper_weights, valid_runs
+from gravdask.gaps import level_gaps, taper_weights, valid_runs
 
 
 def brownian(samples: int, seed: int = 0) -> np.ndarray:
@@ -22,24 +22,11 @@ def test_valid_runs_by_hand() -> None:
     assert valid_runs(np.ones(3, dtype=bool)).tolist() == [[0, 3]]
 
 
-def test_remove_trend_is_the_least_squares_line() -> None:
-    run = brownian(50)
-    line = np.polynomial.Polynomial.fit(np.arange(50), run, 1)(np.arange(50))
-    np.testing.assert_allclose(remove_trend(run), run - line, atol=1e-12)
-    np.testing.assert_allclose(remove_trend(np.array([3.0, 5.0])), [-1.0, 1.0])
-
-
 def test_taper_is_symmetric_about_one_half() -> None:
     weights = taper_weights(8)
     np.testing.assert_allclose(weights + weights[::-1], 1.0)
     assert np.all(np.diff(weights) > 0)
     assert 0 < weights[0] < weights[-1] < 1
-
-
-def test_fill_gaps_leaves_runs_without_line_and_zero_between() -> None:
-    record = 5.0 + 0.1 * np.arange(100)
-    record[40:60] = np.nan
-    np.testing.assert_allclose(fill_gaps(record, taper=5), 0.0, atol=1e-12)
 
 
 def test_level_gaps_keeps_a_whole_record_but_for_its_mean() -> None:

@@ -26,7 +26,6 @@ from gravdask.grid import (
     day_start_ns,
     frame_blocks,
     frame_centre_ns,
-    frame_span,
     frames_covering,
     record_blocks,
     sample_at,
@@ -279,7 +278,7 @@ def test_frames_covering_a_span_by_brute_force(frame_samples: int, start: int, l
     touched = {math.floor(Fraction(k, frame_samples)) for k in range(start, start + length)}
     first, last = frames_covering(frame_samples, start, start + length)
     assert set(range(first, last)) == touched
-    covered = frame_span(frame_samples, first, last)
+    covered = (first * frame_samples, last * frame_samples)
     assert covered[0] <= start
     assert covered[1] >= start + length
 
@@ -288,7 +287,7 @@ def test_frames_covering_a_span_by_brute_force(frame_samples: int, start: int, l
 @given(st.sampled_from(WHOLE), st.integers(0, 10**6), st.sampled_from([1, 2, 255, 256, 4096]))
 def test_the_centre_of_a_frame_is_the_mean_of_its_times(rate: Rate, frame: int, frame_samples: int) -> None:
     grid = Grid(rate, 12_345)
-    start, stop = frame_span(frame_samples, frame, frame + 1)
+    start, stop = frame * frame_samples, (frame + 1) * frame_samples
     centre = frame_centre_ns(rate, grid.phase_ns, frame_samples, frame)
     mean = Fraction(grid.time_ns(start) + grid.time_ns(stop - 1), 2)
     assert centre == math.floor(mean)

@@ -1,7 +1,7 @@
 """From a channel's own numbers to residual gravity: a short chain of named steps.
 
 The noise branch uses the residual as it is (gravity unrepaired, gaps open). The feature branch uses the same residual;
-what it does about gaps (mean and trend of each run off, edges tapered, zero in between) is `gravdask.gaps.fill_gaps`.
+what it does about gaps (edges tapered to their level, steps across them off) is `gravdask.gaps.level_gaps`.
 Everything is float64: record 334 stands at 5.9e7 nm s⁻², where float32 steps by 4.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from gravdask.config import Config, digest
 from gravdask.progress import Progress
 from gravdask.stages.channels import Channel, RecordReader, load_channels
+from gravdask.stages.selection import matches
 from gravdask.store.layout import open_root
 from gravdask.store.ledger import Ledger, Record
 
@@ -72,9 +74,7 @@ class Context:
 
     def chosen(self) -> list[Channel]:
         """Channels that the run is about: those that match the patterns, sorted by name."""
-        from gravdask.stages.selection import matches
-
-        patterns = (*self.config.archive.select,)
+        patterns = self.config.archive.select
         names = (n for n in self.channels if matches(n, patterns) and matches(n, self.patterns))
         return [self.channels[n] for n in sorted(names)]
 
@@ -264,6 +264,4 @@ def known_units(context: Context, stage: str, channel: str) -> set[int]:
 
 def content_digest(values: NDArray[Any]) -> str:
     """Short digest of an array's bytes."""
-    import hashlib
-
     return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=8).hexdigest()

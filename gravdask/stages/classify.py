@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gravdask.config import digest
-from gravdask.execution import DaskRunner, Failure, SerialRunner
+from gravdask.execution import Failure, Runner
 from gravdask.grid import Blocks
 from gravdask.stages.base import VERSIONS, Context, Plan, Task, make_task
 from gravdask.stages.channels import Channel
@@ -40,7 +40,7 @@ def models_of(context: Context) -> dict[str, str]:
     return found
 
 
-def add_channels(context: Context, runner: SerialRunner | DaskRunner) -> list[str]:
+def add_channels(context: Context, runner: Runner) -> list[str]:
     """Freeze medians for channels that came after the fit; gives notes on them."""
     notes = []
     models = models_of(context)
@@ -53,7 +53,7 @@ def add_channels(context: Context, runner: SerialRunner | DaskRunner) -> list[st
     return notes
 
 
-def _add_channel(context: Context, channel: Channel, model: Model, runner: SerialRunner | DaskRunner) -> str:
+def _add_channel(context: Context, channel: Channel, model: Model, runner: Runner) -> str:
     """Freeze the medians of one channel, if it has frames enough."""
     network = network_for(channel.rate, context.config.scattering)
     daily = 86_400 * network.sampling_rate / network.frame_samples

@@ -244,8 +244,3 @@ def overlap_notes(records: list[Record]) -> list[str]:
     return [
         f"{c}: {o} samples are in more than one file, {d} of them with other values" for c, (o, d) in totals.items()
     ]
-
-
-def problem_rows(records: list[Record]) -> list[dict[str, Any]]:
-    """Problems that the units of this stage found, as rows of the quarantine list."""
-    return [dict(p) for r in records for p in r.info.get("problems", ())]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from gravdask.config import FitConfig, digest
 from gravdask.errors import ModelError
-from gravdask.execution import DaskRunner, Failure, SerialRunner
+from gravdask.execution import Failure, Runner
 from gravdask.features.columns import (
     Columns,
     choose_columns,
@@ -138,9 +138,7 @@ def needs_fit(context: Context) -> dict[str, list[Channel]]:
     return wanted
 
 
-def fit_rate(
-    context: Context, rate: str, channels: list[Channel], runner: SerialRunner | DaskRunner
-) -> tuple[bool, list[str]]:
+def fit_rate(context: Context, rate: str, channels: list[Channel], runner: Runner) -> tuple[bool, list[str]]:
     """Fit and store the model of one rate; tells whether there is one now, and notes on what was left out, and why.
 
     A rate whose channels have too few frames gets no model, and the notes say so.
@@ -188,7 +186,7 @@ def _survey_all(
     channels: list[Channel],
     columns: Columns,
     network: ScatteringNetwork,
-    runner: SerialRunner | DaskRunner,
+    runner: Runner,
 ) -> tuple[dict[str, Survey], list[str]]:
     """Survey every channel; leave out those with too few frames, and those that fail, with a note."""
     least = context.config.fit.min_days * 86_400 * network.sampling_rate / network.frame_samples

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from gravdask.grid import ORIGIN_NS
+from gravdask.grid import frame_centre_ns
 from gravdask.interpret.frames import FrameTable
 from gravdask.scattering import ScatteringNetwork
 from gravdask.stages.base import Context
@@ -84,8 +84,9 @@ def read_network(context: Context, rate: str, model: Model) -> Network | None:
     interval = channels[0].rate.interval_ns
     frame_ns = scattering.frame_samples * interval
     # A frame of the low-pass is centred on its first sample, one of a mean begins there.
-    shift = (scattering.frame_centre - (scattering.frame_samples - 1) / 2) * interval
-    start = ORIGIN_NS + channels[0].phases[0][1] + int(first * frame_ns + Fraction(shift))
+    samples = scattering.frame_samples
+    middle = frame_centre_ns(channels[0].rate, channels[0].phases[0][1], samples, first, scattering.frame_centre)
+    start = middle - int(Fraction(samples - 1, 2) * interval)
     frames = FrameTable(
         tuple(c.name for c in channels), start, Fraction(frame_ns), component, round(reach_s(scattering, model) * 1e9)
     )

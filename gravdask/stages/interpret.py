@@ -18,7 +18,7 @@ import pandas as pd
 from gravdask.catalog.readers import read_catalog
 from gravdask.catalog.windows import WindowSettings, predicted_windows
 from gravdask.config import InterpretConfig, digest
-from gravdask.execution import DaskRunner, Failure, SerialRunner
+from gravdask.execution import Failure, Runner
 from gravdask.interpret.association import associate
 from gravdask.interpret.calendar import class_intervals
 from gravdask.interpret.events import before_counts, event_table
@@ -42,7 +42,6 @@ from gravdask.store.ledger import Record
 RMS_PERIODS_S = (14.0, 28.0)
 """Octave around 20 s in which a station's own rms is taken."""
 WINDOW_COLUMNS = ("channel", "event_id", "first_arrival_ns", "end_ns", "predicted_acceleration", "visible")
-TABLES = ("components", "events", "intervals", "before", "windows")
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def fingerprint(context: Context, events: Events) -> str:
     return digest(VERSIONS["interpret"], classes, noise, places, events.digest, settings, models_of(context))
 
 
-def run(context: Context, runner: SerialRunner | DaskRunner, events: Events) -> list[str]:
+def run(context: Context, runner: Runner, events: Events) -> list[str]:
     """Interpret the classes of every rate and write what was found; gives notes."""
     begun = time.monotonic()
     mark = fingerprint(context, events)
@@ -109,9 +108,7 @@ def run(context: Context, runner: SerialRunner | DaskRunner, events: Events) -> 
     return notes
 
 
-def _one_rate(
-    context: Context, runner: SerialRunner | DaskRunner, network: Network, rate: str, events: Events
-) -> list[str]:
+def _one_rate(context: Context, runner: Runner, network: Network, rate: str, events: Events) -> list[str]:
     """Test and name the components of one rate."""
     settings = context.config.interpret
     located = [c for c in network.channels if c.located]
@@ -222,7 +219,7 @@ def _evidence(context: Context, network: Network) -> tuple[Evidence, pd.DataFram
 
 
 def _peaks(
-    context: Context, runner: SerialRunner | DaskRunner, network: Network, windows: pd.DataFrame
+    context: Context, runner: Runner, network: Network, windows: pd.DataFrame
 ) -> Mapping[tuple[str, str], float]:
     """Largest acceleration [nm s⁻²] in the visible windows of the channels in acceleration."""
     tasks = []

@@ -16,6 +16,7 @@ from gravdask.report.data import EVENT_COLUMNS, QUARANTINE_COLUMNS, STATION_COLU
 from gravdask.report.page import build_report
 from gravdask.report.tables import write_csv_tables
 from gravdask.stages.base import VERSIONS, Context
+from gravdask.stages.calibrate import estimate_of
 from gravdask.stages.channels import Channel
 from gravdask.stages.classify import models_of
 from gravdask.stages.frames import Network, read_network
@@ -141,10 +142,23 @@ def _stations(context: Context, channels: list[Channel], snm: dict[str, pd.DataF
                 "kind": c.kind,
                 "snm_median": float(magnitudes.median()) if len(magnitudes) else np.nan,
                 "snm_days": len(magnitudes),
-                "note": f"in {c.source_unit}" if c.source_unit else "",
+                "note": _remark(context, c),
             }
         )
     return pd.DataFrame(rows, columns=list(STATION_COLUMNS))
+
+
+def _remark(context: Context, channel: Channel) -> str:
+    """Unit of the source, and what was estimated of a gravimeter."""
+    words = [f"in {channel.source_unit}"] if channel.source_unit else []
+    found = estimate_of(context, channel)
+    for key, text in (("tidal_factor", "tide {:.3f}"), ("admittance", "air {:.2f} nm s⁻²/hPa")):
+        value, error = found.get(key), found.get(f"{key}_error")
+        if value is not None and error is not None:
+            words.append(f"{text.format(value)} ± {error:.2g}")
+    if found.get("drift") is not None:
+        words.append(f"drift {found['drift']:.3g} nm s⁻²/day")
+    return ", ".join(words)
 
 
 def _valid_fraction(context: Context, channel: Channel, snm: pd.DataFrame | None) -> float:
