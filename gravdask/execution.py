@@ -29,6 +29,7 @@ TASKS_PER_WORKER = 4
 
 
 PLUGIN = "gravdask-one-thread"
+PLUGIN_ATTEMPTS = 4
 WORKER_SECONDS = 60
 """How long to wait for the first worker."""
 STOPPED = "stopped as asked: what was under way is finished and kept; run again to continue"
@@ -165,19 +166,29 @@ class DaskRunner:
         """
         if self._client is None:
             client = self._connect()
-            self._check(client)
-            client.run(single_threaded)
-            client.register_plugin(_one_thread_plugin())
+            for attempt in range(PLUGIN_ATTEMPTS):
+                try:
+                    self._wait(client)
+                    client.register_plugin(_one_thread_plugin())
+                    break
+                except OSError:  # a worker died just now; its nanny brings another
+                    if attempt + 1 == PLUGIN_ATTEMPTS:
+                        raise
+                    time.sleep(1.0)
+            self._introduce(client)
             self._client = client
         return self._client
 
-    def _check(self, client: Any) -> None:  # noqa: ANN401
-        """Look at the workers before anything is sent to them, and say who they are."""
+    def _wait(self, client: Any) -> None:  # noqa: ANN401
+        """Wait for a first worker."""
         try:
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except TimeoutError as error:
             msg = f"the scheduler at {client.scheduler.address} has no worker after {WORKER_SECONDS} s; start some"
             raise PreflightError(msg) from error
+
+    def _introduce(self, client: Any) -> None:  # noqa: ANN401
+        """Say who the workers are, and what about them is not as it should be."""
         info = client.scheduler_info(n_workers=-1)
         workers = info["workers"].values()
         board = client.dashboard_link if info.get("services", {}).get("dashboard") else "none"
