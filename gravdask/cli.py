@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ import gravdask
 from gravdask.config import STAGES, Config, build_config, load_values, render, set_value
 from gravdask.errors import ConfigError, GravdaskError, LeaseHeldError, PreflightError
 from gravdask.progress import Progress
+from gravdask.store.options import anchored, fill_in
 
 if TYPE_CHECKING:
     from gravdask.pipeline import RunRecord
@@ -84,7 +86,7 @@ def make_config(archive: tuple[str, ...], flags: dict[str, Any]) -> Config:
     file = flags.get("config_file")
     if file is None and not archive and Path(CONFIG_FILE).exists():
         file = CONFIG_FILE
-    values = load_values(Path(file)) if file else {}
+    values = anchored(load_values(Path(file)), Path(file)) if file else {}
     for name, (section, key) in _FLAGS.items():
         if flags.get(name) is not None:
             is_path = name in {"catalog", "stations", "output"} and flags[name]
@@ -101,7 +103,11 @@ def make_config(archive: tuple[str, ...], flags: dict[str, Any]) -> Config:
         values.setdefault("fit", {})["refit"] = "always"
     for assignment in flags.get("assignments", ()):
         set_value(values, assignment)
-    return build_config(values, str(file) if file else "command line")
+    where = str(file) if file else "command line"
+    filled = fill_in(values, build_config(values, where).store_path)
+    if filled:
+        click.echo(f"as in earlier runs on this store: {', '.join(filled)}", err=True)
+    return build_config(values, where)
 
 
 def _years(text: str) -> dict[str, str]:
@@ -333,7 +339,7 @@ def demo(folder: str, stations: int, days: int, seed: int, serial: bool, workers
         "serial": serial,
         "workers": workers,
     }
-    flags["assignments"] = (f'report.folder="{place / "report"}"',)
+    flags["assignments"] = (f'report.folder="{place.absolute() / "report"}"',)
     config = make_config((str(network.archive),), flags)
     (place / CONFIG_FILE).write_text(render(config), encoding="utf-8")
     return _execute(config, STAGES, flags)
@@ -368,8 +374,16 @@ def _code(arguments: list[str] | None) -> int:
         click.echo("gravdask: stopped; what was finished is kept, run again to continue", err=True)
         return EXIT_FAILED
     except OSError as error:
-        click.echo(f"gravdask: {error}; what was finished is kept, run again to continue", err=True)
-        return EXIT_FAILED
+        cure = _CURES.get(error.errno or 0, "what was finished is kept, run again to continue")
+        click.echo(f"gravdask: {error}; {cure}", err=True)
+        return EXIT_USAGE if error.errno in _WRONG_PLACE else EXIT_FAILED
+
+
+_WRONG_PLACE = {errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR}
+_CURES = {
+    **dict.fromkeys(_WRONG_PLACE, "name a folder that can be written to"),
+    errno.ENOSPC: "free some space on that disk and run again to continue",
+}
 
 
 def _is_usage(error: GravdaskError) -> bool:

@@ -95,6 +95,15 @@ class ArchiveConfig(_Section):
                 raise ValueError(msg)
         return value
 
+    @model_validator(mode="after")
+    def _start_is_before_end(self) -> ArchiveConfig:
+        """Refuse a span of time that ends before it starts."""
+        first, last = self.span_ns()
+        if first is not None and last is not None and first >= last:
+            msg = f"start {self.start} must be before end {self.end}"
+            raise ValueError(msg)
+        return self
+
     @property
     def clock_offset_s(self) -> int:
         """The file clock minus UTC [s]."""
@@ -358,7 +367,11 @@ def render(config: Config, found: list[Comment] | None = None) -> str:
     found
         Lines about the archive for the head of the file.
     """
-    lines = ["# gravdask configuration; 'gravdask run -c THIS_FILE' does whatever is out of date.", ""]
+    lines = [
+        "# gravdask configuration; 'gravdask run -c THIS_FILE' does whatever is out of date.",
+        "# Relative paths are relative to this file.",
+        "",
+    ]
     if found:
         lines += ["# Found in the archive:", *(f"#   {line}" for line in found), ""]
     for name in Config.model_fields:

@@ -106,6 +106,8 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
         lines.append(
             f"convert    {len(planned.tasks)} units ({planned.parts} chunks) to do, {planned.current} up to date"
         )
+        if planned.tasks:
+            lines.append("           and in the stages below what these chunks touch, which is counted after convert")
         for name in sorted({t.channel for t in planned.tasks} - set(context.channels)):
             lines.append(f"           new channel {name}")
     for name, stage in UNIT_STAGES.items():

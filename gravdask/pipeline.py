@@ -33,6 +33,7 @@ from gravdask.stages.interpret import Events
 from gravdask.store.layout import open_root
 from gravdask.store.lease import Lease
 from gravdask.store.ledger import Ledger, Record
+from gravdask.store.options import keep_options
 
 UNIT_STAGES = {
     "noise": Stage("noise", noise.plan, noise.work, noise.prepare),
@@ -176,6 +177,7 @@ def _opened(
         state = _Run(context, runner, RunRecord(), lease, events=events)
         if not converting:
             state.index = archive_stage.known_index(context)
+        keep_options(config)
         try:
             yield state
         finally:
@@ -227,6 +229,7 @@ def _convert(state: _Run) -> None:
 def _discard_empty(store: Path) -> None:
     """Remove a store that was just created and holds nothing, so that a mistyped archive leaves no trace."""
     (store / "zarr.json").unlink(missing_ok=True)
+    (store / "ledger" / "options.json").unlink(missing_ok=True)
     for folder in (store / "ledger" / "leases", store / "ledger", store):
         if folder.is_dir() and not any(p for p in folder.iterdir() if p.suffix != ".json"):
             shutil.rmtree(folder)

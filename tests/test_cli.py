@@ -273,7 +273,7 @@ def test_stages_can_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_file_of_the_folder_is_used_and_options_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "gravdask.toml").write_text('[archive]\npaths = ["x"]\n[fit]\nseed = 3\n[noise]\ndegree = 5\n')
     config, _, _ = captured(monkeypatch, "run", "--set", "fit.seed=4")
-    assert (config.archive.paths, config.fit.seed, config.noise.degree) == (("x",), 4, 5)
+    assert (config.archive.paths, config.fit.seed, config.noise.degree) == ((str(tmp_path / "x"),), 4, 5)
     assert captured(monkeypatch, "run", "y")[0].fit.seed == 0
     assert captured(monkeypatch, "run", "y", "-c", "gravdask.toml")[0].fit.seed == 3
 

@@ -209,8 +209,8 @@ def test_the_clock_in_seconds(clock: str, seconds: int) -> None:
 
 
 def test_the_span_in_nanoseconds() -> None:
-    span = build_config({"archive": {"start": "1970-01-02Z", "end": "1969-12-31T23:59:59"}}).archive.span_ns()
-    assert span == (86_400 * 10**9, -(10**9))
+    span = build_config({"archive": {"start": "1969-12-31T23:59:59", "end": "1970-01-02Z"}}).archive.span_ns()
+    assert span == (-(10**9), 86_400 * 10**9)
     assert Config().archive.span_ns() == (None, None)
 
 

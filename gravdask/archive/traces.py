@@ -146,6 +146,9 @@ class Trace:
         if self.npts < 1 or self.dtype not in DTYPES:
             msg = f"a trace needs samples and a type out of {', '.join(DTYPES)}; got {self.npts} of {self.dtype}"
             raise ReadError(msg)
+        if not -(2**63) < self.start_ns < 2**63 - 1:
+            msg = f"{self.channel}: a trace begins outside the years 1678 to 2262; correct the clock of the file"
+            raise ReadError(msg)
         if self.values is not None and (self.values.shape != (self.npts,) or self.values.dtype.name != self.dtype):
             msg = f"{self.channel}: stated {self.npts} of {self.dtype}, found {self.values.shape} {self.values.dtype}"
             raise ReadError(msg)

@@ -190,7 +190,7 @@ def _classes(model: ModelSection) -> str:
 def _events(data: ReportData) -> str:
     """Say how many earthquakes were expected and seen."""
     if len(data.events) == 0:
-        return "No earthquake catalogue was given, so no component can be tied to earthquakes."
+        return "No earthquake of a catalogue falls into the records, so no component can be tied to earthquakes."
     pairs = data.events
     predicted = pairs[[is_true(v) for v in pairs["predicted"]]]
     judged = predicted[[not missing(v) for v in predicted["seen"]]]

@@ -176,7 +176,8 @@ def _lay(spectra: NDArray[np.complex128], stage: Stage, target: NDArray[np.compl
 def _modulus(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
     """Transform spectra (n, bins) back to time and take the modulus; the spectra are overwritten."""
     moved = scipy.fft.ifft(spectra, axis=-1, norm="forward", overwrite_x=True)
-    return np.abs(moved, dtype=np.float64)
+    modulus: NDArray[np.float64] = np.abs(moved, dtype=np.float64)
+    return modulus
 
 
 def scatter(record: NDArray[np.float64], tree: Tree, pool: Pool, frames: int) -> NDArray[np.float64]:

@@ -133,7 +133,10 @@ def scan_archive(context: Context, table: StationTable, keep: bool = True) -> tu
     index = carry_over(index, previous, absent)
     if keep:
         index.save(index_path(context))
-    return index, [f"{root}: cannot be reached now; what came from it is kept as it is" for root in absent]
+    return index, [
+        f"{root}: cannot be reached now; what came from it is kept as it is (drop it for good with archive.forget)"
+        for root in absent
+    ]
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,13 @@ def finish(context: Context, records: list[Record]) -> list[str]:
             if record.cells:
                 total = total + Admittance.from_dict(record.info["sums"])
         result = total.finalize()
+        days = sum(len(r.cells) for r in units)
         if result.days < context.config.fit.min_days:
+            if days >= context.config.fit.min_days:
+                notes.append(
+                    f"{name}: on {days - result.days} of {days} days the record moves from hour to hour far more than "
+                    "tide and drift can; check its unit and scale"
+                )
             continue
         estimate = {k: v if np.isfinite(v) else None for k, v in asdict(result).items()}
         fingerprint = digest([r.fingerprint for r in units])

@@ -10,7 +10,7 @@ import time
 import warnings
 import zlib
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.config import FitConfig, digest
-from gravdask.errors import ModelError
+from gravdask.errors import MixtureError, ModelError
 from gravdask.execution import Failure, Runner
 from gravdask.features.columns import (
     Columns,
@@ -50,6 +50,8 @@ ROWS_PER_FEATURE = 50
 ROWS_PER_PARAMETER_ROW = 12
 ALMOST = 0.95
 """Frames at the edges of a record and of its gaps are lost; so many of the least days count as enough."""
+LEAST_FRAMES = 30
+"""Frames that any model needs."""
 FEW_BYTES = 64_000_000
 """Projected rows up to this size are fitted in the client."""
 
@@ -153,6 +155,38 @@ def fit_rate(context: Context, rate: str, channels: list[Channel], runner: Runne
     surveys, notes = _survey_all(context, channels, columns, network, runner)
     if not surveys:
         return False, [*notes, f"{rate}: no model is fitted, because no channel has enough frames (fit.min_days)"]
+    frames = sum(sum(s.rows) for s in surveys.values())
+    if frames < LEAST_FRAMES:
+        few = f"{rate}: no model is fitted to {frames} frames, at least {LEAST_FRAMES} are needed"
+        return False, [*notes, f"{few} ({', '.join(surveys)})"]
+    try:
+        model, score, words = _fit_model(context, rate, network, columns, surveys, runner)
+    except (ModelError, MixtureError) as error:
+        return False, [*notes, f"{rate}: no model is fitted to {', '.join(surveys)}: {error}"]
+    save_model(context.store, model)
+    record = Record("fit", rate, 0, digest(model.digest), "done", info=model.provenance)
+    context.ledger.add(replace(record, seconds=time.monotonic() - begun))
+    size = f"{model.n_components} components in {len(model.projection.components)} features"
+    about = f"{rate}: model {model.digest} of {size} from {frames} frames, mean log-likelihood {score:.3f}"
+    return True, [*notes, about, *words]
+
+
+def _fit_model(
+    context: Context,
+    rate: str,
+    network: ScatteringNetwork,
+    columns: Columns,
+    surveys: dict[str, Survey],
+    runner: Runner,
+) -> tuple[Model, float, list[str]]:
+    """Fit the model of one rate to the channels surveyed; gives it, its mean log-likelihood and warnings.
+
+    Raises
+    ------
+    ModelError, MixtureError
+        If the frames do not determine one.
+    """
+    settings = context.config.fit
     keep = np.mean([np.isnan(s.medians.column) for s in surveys.values()], axis=0) < 0.5
     columns = columns.take(keep)
     medians = {n: Medians(s.medians.path, s.medians.column[keep]) for n, s in surveys.items()}
@@ -172,13 +206,7 @@ def fit_rate(context: Context, rate: str, channels: list[Channel], runner: Runne
         "settings": settings.model_dump(mode="json"),
         "version": VERSIONS["fit"],
     }
-    model = Model(rate, network.digest, columns, projection, mixture, medians, {}, provenance)
-    save_model(context.store, model)
-    context.ledger.add(
-        Record("fit", rate, 0, digest(model.digest), "done", info=provenance, seconds=time.monotonic() - begun)
-    )
-    about = f"{rate}: model {model.digest} of {n_components} components in {n_features} features from {total} frames"
-    return True, [*notes, about, *words]
+    return Model(rate, network.digest, columns, projection, mixture, medians, {}, provenance), score, words
 
 
 def _survey_all(

@@ -150,7 +150,7 @@ def _stations(context: Context, channels: list[Channel], snm: dict[str, pd.DataF
 
 def _remark(context: Context, channel: Channel) -> str:
     """Unit of the source, and what was estimated of a gravimeter."""
-    words = [f"in {channel.source_unit}"] if channel.source_unit else []
+    words = [f"source in {channel.source_unit}"] if channel.source_unit else []
     found = estimate_of(context, channel)
     for key, text in (("tidal_factor", "tide {:.3f}"), ("admittance", "air {:.2f} nm s⁻²/hPa")):
         value, error = found.get(key), found.get(f"{key}_error")

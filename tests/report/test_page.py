@@ -188,7 +188,7 @@ def test_nothing_at_all(tmp_path: Path) -> None:
     for words in (
         "The store holds no channels yet",
         "No model has been fitted",
-        "No earthquake catalogue was given",
+        "No earthquake of a catalogue falls into the records",
         "Nothing was quarantined",
         "no stage".capitalize(),
     ):
