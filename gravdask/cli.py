@@ -41,7 +41,7 @@ def _options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
 
 
 _archive_options = _options(
-    click.option("--catalog", type=click.Path(), help="Earthquake catalogue: USGS CSV, ISC-GEM CSV or QuakeML."),
+    click.option("--catalog", type=click.Path(), help="Earthquake catalogue: USGS CSV, ISC-GEM CSV, QuakeML or NDK."),
     click.option("--stations", type=click.Path(), help="Coordinates: CSV or StationXML."),
     click.option("--units", help="Unit of channels whose files state none, e.g. m/s2, mGal, counts."),
     click.option("--clock", help="Clock of text files relative to UTC, e.g. +08:00."),
