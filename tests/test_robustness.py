@@ -373,6 +373,7 @@ def test_a_rate_that_does_not_divide_the_day_is_left_out_with_the_reason(
 def test_only_such_a_rate_is_an_error_that_says_so(gravdask: Gravdask, tmp_path: Path, store: Path) -> None:
     write(tmp_path / "odd" / "odd.mseed", noise(7, HOUR), name=BAD, rate=1 / 7)
     result = gravdask("run", tmp_path / "odd", "-o", store, *SMALL)
+    assert channel_names(open_root(store)) == []
     result.says("no whole number of samples into a day")
 
 

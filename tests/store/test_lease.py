@@ -156,6 +156,7 @@ def test_half_written_and_broken_leases_do_not_stop_the_work(tmp_path: Path) -> 
     (tmp_path / "y.partial").write_text("{}")
     with Lease(tmp_path, ALL, STAGE) as lease:
         lease.check()
+        assert len(list(tmp_path.glob("*.json"))) == 2
 
 
 def test_the_heartbeat_renews_the_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
