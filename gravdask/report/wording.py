@@ -89,7 +89,8 @@ def duration(seconds: float | None) -> str:
     for limit, size, unit in ((120.0, 1.0, "s"), (7200.0, 60.0, "min"), (172_800.0, 3600.0, "h")):
         if float(seconds) < limit:
             return f"{float(seconds) / size:.3g} {unit}"
-    return f"{float(seconds) / 86_400:.3g} days"
+    days = float(seconds) / 86_400
+    return f"{days:.3g} days" if days < 1000 else f"{days:.0f} days"
 
 
 def text(value: object) -> str:

@@ -157,7 +157,7 @@ def _remark(context: Context, channel: Channel) -> str:
         if value is not None and error is not None:
             words.append(f"{text.format(value)} ± {error:.2g}")
     if found.get("drift") is not None:
-        words.append(f"drift {found['drift']:.3g} nm s⁻²/day")
+        words.append(f"drift {found['drift']:.0f} nm s⁻²/day")
     return ", ".join(words)
 
 
