@@ -355,18 +355,17 @@ def _report(state: _Run) -> None:
     """Write the page and the tables, if anything that they show changed."""
     begun = time.monotonic()
     context = state.context
-    state.record.quarantine = _quarantine(state)
+    quarantine = _quarantine(state)
     state.record.report = context.config.report_folder / "report.html"
-    mark = report.fingerprint(context)
-    mark = digest(mark, state.record.quarantine.astype(str).to_numpy().tolist())
-    known = context.ledger.get("report", "*", 1)
+    mark = digest(report.fingerprint(context), quarantine.astype(str).to_numpy().tolist())
+    known = context.ledger.get("report", "*", 0)
     if known is not None and known.fingerprint == mark and state.record.report.exists():
         _whole(state, "report", 0, 1, begun)
         return
     summary = pd.DataFrame(state.record.stages)
     plan = [_line(row) for row in state.record.stages]
-    report.run(context, summary, plan, state.record.notes, state.record.quarantine)
-    context.ledger.add(Record("report", "*", 1, mark, "done"))
+    report.run(context, summary, plan, state.record.notes, quarantine)
+    context.ledger.add(Record("report", "*", 0, mark, "done", seconds=time.monotonic() - begun))
     _whole(state, "report", 1, 0, begun)
 
 

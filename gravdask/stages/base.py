@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from gravdask.config import Config, digest
+from gravdask.preprocess.pressure import NOMINAL_ADMITTANCE
 from gravdask.progress import Progress
 from gravdask.stages.channels import Channel, RecordReader, load_channels
 from gravdask.stages.selection import matches
@@ -30,8 +31,6 @@ VERSIONS = {
     "report": 1,
 }
 """Raised by one when a stage's values change for the same input and configuration; part of every fingerprint."""
-
-DEFAULT_ADMITTANCE = -3.0
 
 
 @dataclass
@@ -94,13 +93,13 @@ class Context:
             and looks at every day by itself.
         """
         settings = self.config.preprocess
-        admittance = DEFAULT_ADMITTANCE if settings.admittance == "regressed" else settings.admittance
+        admittance = NOMINAL_ADMITTANCE if settings.admittance == "regressed" else settings.admittance
         drift = 0.0
         record = self.ledger.get("calibrate", channel.name, -1)
         if estimated and record is not None and record.finished:
             drift = float(record.info.get("drift") or 0.0) if settings.drift else 0.0
             if settings.admittance == "regressed":
-                admittance = float(record.info.get("admittance") or DEFAULT_ADMITTANCE)
+                admittance = float(record.info.get("admittance") or NOMINAL_ADMITTANCE)
         pressure = self.channels.get(channel.pressure)
         return RecordReader(self.store, channel, pressure, settings, admittance, drift, seams=estimated)
 
@@ -189,6 +188,13 @@ class Plan:
     tasks: list[Task]
     current: int
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, made: Iterable[Task | None], notes: Iterable[str] = ()) -> Plan:
+        """Sum up what `make_task` gave for every unit: a task, or None for one that is up to date."""
+        units = list(made)
+        tasks = [task for task in units if task is not None]
+        return cls(tasks, len(units) - len(tasks), list(notes))
 
     @property
     def parts(self) -> int:

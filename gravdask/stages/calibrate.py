@@ -33,7 +33,7 @@ TIDAL_FACTORS = (1.0, 1.35)
 
 def plan(context: Context) -> Plan:
     """Find the units whose record changed, of located gravimeters sampled often enough."""
-    tasks, current = [], 0
+    made: list[Task | None] = []
     for channel in context.signals():
         if not (channel.kind == "gravity" and channel.quantity == "acceleration" and channel.located):
             continue
@@ -45,10 +45,10 @@ def plan(context: Context) -> Plan:
         for unit in sorted(units.keys() | known_units(context, "calibrate", channel.name)):
             payload = {"reader": context.reader(channel), "blocks": blocks}
             mine = units.get(unit, {})
-            task = make_task(context, "calibrate", channel.name, unit, mine, settings, payload, span_of_days(context))
-            current += task is None
-            tasks += [task] if task is not None else []
-    return Plan(tasks, current)
+            made.append(
+                make_task(context, "calibrate", channel.name, unit, mine, settings, payload, span_of_days(context))
+            )
+    return Plan.of(made)
 
 
 def work(task: Task) -> Record:

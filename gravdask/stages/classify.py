@@ -78,7 +78,7 @@ def _add_channel(context: Context, channel: Channel, model: Model, runner: Runne
 
 def plan(context: Context) -> Plan:
     """Find the units whose coefficients or model changed."""
-    tasks, current = [], 0
+    made: list[Task | None] = []
     models = models_of(context)
     loaded = {rate: load_model(context.store, rate, d) for rate, d in models.items()}
     for channel in model_channels(context.signals(), context.config.fit.channels):
@@ -99,10 +99,8 @@ def plan(context: Context) -> Plan:
                 "blocks": frame_cut(context, channel),
                 "frame_samples": network_for(channel.rate, context.config.scattering).frame_samples,
             }
-            task = make_task(context, "classify", channel.name, record.unit, cells, settings, payload)
-            current += task is None
-            tasks += [task] if task is not None else []
-    return Plan(tasks, current)
+            made.append(make_task(context, "classify", channel.name, record.unit, cells, settings, payload))
+    return Plan.of(made)
 
 
 def prepare(context: Context, tasks: list[Task]) -> None:

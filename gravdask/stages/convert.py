@@ -39,7 +39,8 @@ def plan(context: Context, channels: list[ChannelPlan], options: ReadOptions) ->
     options
         How the files are read.
     """
-    tasks, current, notes = [], 0, []
+    made: list[Task | None] = []
+    notes: list[str] = []
     for channel in channels:
         notes += channel.notes
         blocks = record_blocks(channel.rate)
@@ -60,11 +61,8 @@ def plan(context: Context, channels: list[ChannelPlan], options: ReadOptions) ->
                 "span": span_text(channel.rate, start, stop),
                 "placements": [p for p in channel.placements if p.start < stop and p.stop > start],
             }
-            task = make_task(context, "convert", channel.name, unit, mine, settings, payload, inside)
-            current += task is None
-            if task is not None:
-                tasks.append(task)
-    return Plan(tasks, current, notes)
+            made.append(make_task(context, "convert", channel.name, unit, mine, settings, payload, inside))
+    return Plan.of(made, notes)
 
 
 def _cells(channel: ChannelPlan, blocks: Blocks) -> dict[int, str]:

@@ -46,7 +46,7 @@ def refusal(channel: Channel, name: str = "") -> str:
 
 def plan(context: Context) -> Plan:
     """Find the days whose record, pressure or treatment changed."""
-    tasks, current = [], 0
+    made: list[Task | None] = []
     refused: dict[str, list[str]] = {}
     for channel in context.signals():
         if reason := refusal(channel, "such a channel"):
@@ -63,10 +63,8 @@ def plan(context: Context) -> Plan:
                 "noise": context.config.noise,
             }
             mine = units.get(unit, {})
-            task = make_task(context, "noise", channel.name, unit, mine, settings, payload, span_of_days(context))
-            current += task is None
-            tasks += [task] if task is not None else []
-    return Plan(tasks, current, [f"{_few(names)}: {reason}" for reason, names in refused.items()])
+            made.append(make_task(context, "noise", channel.name, unit, mine, settings, payload, span_of_days(context)))
+    return Plan.of(made, [f"{_few(names)}: {reason}" for reason, names in refused.items()])
 
 
 def _few(names: list[str]) -> str:

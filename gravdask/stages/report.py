@@ -23,7 +23,6 @@ from gravdask.stages.frames import Network, read_network
 from gravdask.stages.interpret import load_table
 from gravdask.stages.model import load_model
 from gravdask.stages.noise import daily_series, refusal
-from gravdask.store.ledger import Record
 
 WAVEFORMS_PER_COMPONENT = 4
 MOST_POINTS = 2000
@@ -61,8 +60,6 @@ def run(context: Context, summary: pd.DataFrame, plan: list[str], notes: list[st
     quarantine
         What could not be used: where, line, what, cure.
     """
-    begun = time.monotonic()
-    mark = fingerprint(context)
     channels = context.chosen()
     snm = {c.name: table for c in context.signals() if len(table := _snm(context, c))}
     sections, intervals, events = [], [], []
@@ -99,8 +96,6 @@ def run(context: Context, summary: pd.DataFrame, plan: list[str], notes: list[st
             columns=["channel", "start_ns", "end_ns", "component", "label", "frames", "mean_posterior"]
         )
     write_csv_tables(folder, snm=snm, intervals=joined, events=event_table, quarantine=quarantine)
-    context.ledger.add(Record("report", "*", 0, mark, "done", seconds=time.monotonic() - begun))
-    context.ledger.flush()
 
 
 def _title(channels: list[Channel]) -> str:

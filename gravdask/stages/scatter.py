@@ -49,7 +49,8 @@ def network_for(rate: Rate, settings: ScatteringConfig) -> ScatteringNetwork:
 
 def plan(context: Context) -> Plan:
     """Find the segments whose record, pressure or treatment changed."""
-    tasks, current, notes = [], 0, []
+    made: list[Task | None] = []
+    notes: list[str] = []
     for channel in context.signals():
         network = network_for(channel.rate, context.config.scattering)
         blocks = frame_blocks(channel.rate, network.frame_samples, network.n_paths)
@@ -66,10 +67,8 @@ def plan(context: Context) -> Plan:
         for unit in sorted(units.keys() | known_units(context, "scatter", channel.name)):
             payload = {"reader": reader, "blocks": blocks, "scattering": context.config.scattering}
             mine = units.get(unit, {})
-            task = make_task(context, "scatter", channel.name, unit, mine, settings, payload, inside)
-            current += task is None
-            tasks += [task] if task is not None else []
-    return Plan(tasks, current, notes)
+            made.append(make_task(context, "scatter", channel.name, unit, mine, settings, payload, inside))
+    return Plan.of(made, notes)
 
 
 def _units_of(network: ScatteringNetwork, blocks: Blocks, segment: int) -> range:
