@@ -10,6 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+LEVEL_SAMPLES = 4096
+"""Samples of a record whose median tells its level."""
+
 
 def valid_runs(valid: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Find the contiguous runs of valid samples.
@@ -69,7 +72,7 @@ def level_gaps(record: NDArray[np.float64], taper: int, bridge: int = 5) -> NDAr
     Returns
     -------
     levelled
-        A new float64 array of the same shape without NaN, free of its mean.
+        A new float64 array of the same shape without NaN, near zero: the median of some of its samples is off.
     """
     levelled = np.array(record, dtype=np.float64)
     valid = np.isfinite(levelled)
@@ -80,7 +83,8 @@ def level_gaps(record: NDArray[np.float64], taper: int, bridge: int = 5) -> NDAr
     if not valid.all():
         valid |= _bridge(levelled, valid, bridge)
         _level_runs(levelled, valid_runs(valid), taper)
-    levelled -= levelled.mean()
+    # a mean would follow a single wild sample, and the digits of all others with it
+    levelled -= np.median(levelled[:: levelled.size // LEVEL_SAMPLES + 1])
     return levelled
 
 

@@ -29,9 +29,18 @@ def test_taper_is_symmetric_about_one_half() -> None:
     assert 0 < weights[0] < weights[-1] < 1
 
 
-def test_level_gaps_keeps_a_whole_record_but_for_its_mean() -> None:
+def test_level_gaps_keeps_a_whole_record_but_for_its_level() -> None:
     record = 5.9e7 + brownian(1000)
-    np.testing.assert_allclose(level_gaps(record, taper=32), record - record.mean(), atol=1e-6)
+    np.testing.assert_allclose(level_gaps(record, taper=32), record - np.median(record), atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [1000, 100_000])
+def test_a_wild_sample_does_not_move_the_others(samples: int) -> None:
+    record = brownian(samples)
+    plain = level_gaps(record, taper=32)
+    record[samples // 2 + 1] = 1e36
+    wild = level_gaps(record, taper=32)
+    np.testing.assert_allclose(np.delete(wild - plain, samples // 2 + 1), 0.0, atol=0.1 * np.ptp(plain))
 
 
 def test_level_gaps_of_nothing_is_zero() -> None:

@@ -8,7 +8,8 @@ pooling over frames `pooling`, the cutting of windows `geometry`.
 from __future__ import annotations
 
 from gravdask.scattering.blocks import Segment, segment_window, segments_covering, transform_record, transform_span
-from gravdask.scattering.network import PRESETS, ScatteringNetwork
+from gravdask.scattering.network import ScatteringNetwork
+from gravdask.scattering.presets import PRESETS
 
 __all__ = [
     "PRESETS",

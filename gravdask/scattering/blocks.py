@@ -114,7 +114,8 @@ def transform_record(
     network
         The network.
     record
-        Samples, one-dimensional, NaN where one is missing. Integers are taken as they are.
+        Samples, shape (n,), or of several channels of the same times, such as the components of a station, (channels,
+        n); NaN where one is missing. Integers are taken as they are. Channels share the network's plan.
     start
         Absolute index of the first sample; by default the record's attribute ``start``, else 0.
 
@@ -122,19 +123,24 @@ def transform_record(
     -------
     dataset
         ``coefficients`` (path, frame) and ``valid_fraction`` (frame), backed by Dask, for every frame that the record
-        touches; coordinates ``frame`` (absolute number), ``order``, ``frequency_1``,
-        ``frequency_2`` [Hz], ``reach`` [s].
+        touches; with several channels, both have a first dimension of the record's own name, or "channel". Coordinates
+        ``frame`` (absolute number), ``order``, ``frequency_1``, ``bandwidth_1`` ... [Hz], ``reach`` [s].
 
     Raises
     ------
     ScatteringError
-        If the record is not one-dimensional or is empty.
+        If the record has more than two dimensions or is empty.
     """
     attributes = record.attrs if isinstance(record, xr.DataArray) else {}
     data = record.data if isinstance(record, xr.DataArray) else record
-    if data.ndim != 1 or data.shape[0] == 0:
-        msg = f"transform_record takes one record with at least one sample, shape (n,); got shape {data.shape}"
+    if data.ndim not in {1, 2} or 0 in data.shape:
+        msg = (
+            "transform_record takes a record with at least one sample, shape (n,), or several of the same times, shape "
+            f"(channels, n); got shape {data.shape}"
+        )
         raise ScatteringError(msg)
+    if data.ndim == 2:
+        return _channels(network, record, start)
     origin = int(attributes.get("start", 0) if start is None else start)
     samples = data if isinstance(data, dask.array.Array) else dask.array.from_array(np.asarray(data))
     coefficients, fractions = [], []
@@ -144,7 +150,7 @@ def transform_record(
         coefficients.append(one)
         fractions.append(other)
     table = network.paths
-    names = ("order", "frequency_1", "frequency_2", "reach")
+    names = [n for n in table.data_vars if not str(n).startswith("j_")]
     return xr.Dataset(
         {
             "coefficients": (("path", "frame"), dask.array.concatenate(coefficients, axis=1)),
@@ -157,6 +163,18 @@ def transform_record(
             "sampling_rate": network.sampling_rate,
         },
     )
+
+
+def _channels(
+    network: ScatteringNetwork, record: xr.DataArray | dask.array.Array | NDArray[Any], start: int | None
+) -> xr.Dataset:
+    """Transform several channels of the same times."""
+    dim = str(record.dims[0]) if isinstance(record, xr.DataArray) else "channel"
+    parts = [transform_record(network, record[number], start) for number in range(record.shape[0])]
+    both = xr.concat(parts, dim=dim, coords="minimal", compat="override")
+    if isinstance(record, xr.DataArray) and dim in record.coords:
+        both = both.assign_coords({dim: record[dim]})
+    return both
 
 
 def _task_frames(network: ScatteringNetwork, first: int, last: int) -> Iterator[tuple[int, int]]:

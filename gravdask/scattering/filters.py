@@ -18,9 +18,9 @@ from kymatio.scattering1d.filter_bank import (
     compute_params_filterbank,
     compute_temporal_support,
     gauss_1d,
-    scattering_filter_factory,
+    morlet_1d,
 )
-from kymatio.scattering1d.utils import compute_border_indices, compute_meta_scattering, compute_padding
+from kymatio.scattering1d.utils import compute_border_indices, compute_padding
 from numpy.typing import NDArray
 
 R_PSI = math.sqrt(0.5)
@@ -63,15 +63,14 @@ class Wavelet:
 
 @dataclass(frozen=True)
 class Path:
-    """One path of the network: the positions of its wavelets in the first and second bank (None where it has none)."""
+    """One path of the network: the positions of its wavelets in the banks of the first, second and third order."""
 
-    first: int | None = None
-    second: int | None = None
+    wavelets: tuple[int, ...] = ()
 
     @property
     def order(self) -> int:
-        """Number of wavelets on the path: 0, 1 or 2."""
-        return (self.first is not None) + (self.second is not None)
+        """Number of wavelets on the path: 0 to 3."""
+        return len(self.wavelets)
 
 
 @dataclass(frozen=True)
@@ -89,69 +88,59 @@ class Band:
     start: int
     values: NDArray[np.float64]
 
-    def folded(self, bins: int) -> Band:
+    def folded(self, bins: int, cut: float = CUT) -> Band:
         """Alias onto a spectrum of ``bins`` bins, as decimation of the filter in time does, but with its gain kept."""
         periodic = np.zeros(bins)
         np.add.at(periodic, np.arange(self.start, self.start + self.values.size) % bins, self.values)
-        return support(periodic)
-
-
-@dataclass(frozen=True)
-class FilterBank:
-    """All filters for windows of one length.
-
-    Attributes
-    ----------
-    samples
-        Length of the window the filters are made for.
-    low_pass
-        Low-pass of scale T (gain 1 at frequency zero).
-    first, second
-        Wavelets of the first and second order, at the full rate.
-    """
-
-    samples: int
-    low_pass: Band
-    first: tuple[Band, ...]
-    second: tuple[Band, ...]
+        return support(periodic, cut)
 
 
 @lru_cache(maxsize=64)
-def wavelets(J: int, Q: tuple[int, int]) -> tuple[tuple[Wavelet, ...], tuple[Wavelet, ...]]:
-    """Give the wavelets of the first and of the second order, highest frequency first.
+def wavelets(J: tuple[int, ...], Q: tuple[int, ...]) -> tuple[tuple[Wavelet, ...], ...]:
+    """Give the wavelets of each order, highest frequency first: J octaves, Q wavelets an octave.
 
     Source: ``compute_params_filterbank`` of kymatio 0.3.0 with its default constants.
     """
-    banks = (compute_params_filterbank(SIGMA_0 / 2**J, q, ALPHA, R_PSI) for q in Q)
-    first, second = (tuple(Wavelet(float(x), float(s), int(j)) for x, s, j in zip(*b, strict=True)) for b in banks)
-    return first, second
+    banks = (compute_params_filterbank(SIGMA_0 / 2**j, q, ALPHA, R_PSI) for j, q in zip(J, Q, strict=True))
+    return tuple(tuple(Wavelet(float(x), float(s), int(j)) for x, s, j in zip(*b, strict=True)) for b in banks)
 
 
 @lru_cache(maxsize=64)
-def paths(J: int, Q: tuple[int, int], max_order: int) -> tuple[Path, ...]:
-    """Give the paths in kymatio's order: order 0, every first-order path, then the second-order ones with j2 > j1."""
-    meta = compute_meta_scattering(J, Q, 2**J, max_order, r_psi=R_PSI, sigma0=SIGMA_0, alpha=ALPHA)
-    return tuple(Path(*(int(n) for n in key)) for key in meta["key"])
+def paths(J: tuple[int, ...], Q: tuple[int, ...], max_order: int) -> tuple[Path, ...]:
+    """Give the paths in kymatio's order: order by order, each wavelet followed by those of a larger scale j only."""
+    banks = wavelets(J, Q)[:max_order]
+    found = [Path()]
+    last = [(Path(), -1)]
+    for bank in banks:
+        last = [(Path((*p.wavelets, n)), w.j) for p, j in last for n, w in enumerate(bank) if w.j > j]
+        found.extend(p for p, _ in last)
+    return tuple(found)
+
+
+def morlet(samples: int, xi: float, sigma: float, cut: float = CUT) -> Band:
+    """Build one wavelet on the bins of a window of ``samples`` samples.
+
+    Source: ``morlet_1d`` of kymatio 0.3.0. Its decimated filters are the same values, aliased, times a factor 2^-level,
+    which the network applies where kymatio's answer is wanted.
+    """
+    return support(morlet_1d(samples, xi, sigma), cut)
 
 
 @lru_cache(maxsize=8)
-def filter_bank(samples: int, J: int, Q: tuple[int, int], T: int) -> FilterBank:
-    """Build the filters for windows of ``samples`` samples; kept for the life of the process.
-
-    Source: ``scattering_filter_factory`` of kymatio 0.3.0. Only its full-rate filters are asked for: its decimated ones
-    are the same values, aliased, times a factor 2^-level, which the network applies where kymatio's answer is wanted.
-    """
-    phi, psi1, psi2 = scattering_filter_factory(
-        samples, J, Q, T, r_psi=R_PSI, max_subsampling=0, sigma0=SIGMA_0, alpha=ALPHA
-    )
-    first, second = (tuple(support(f["levels"][0]) for f in psi) for psi in (psi1, psi2))
-    return FilterBank(samples, support(phi["levels"][0]), first, second)
+def filter_bank(samples: int, J: tuple[int, ...], Q: tuple[int, ...]) -> tuple[tuple[Band, ...], ...]:
+    """Build the wavelets of each order for windows of ``samples`` samples; kept for the life of the process."""
+    return tuple(tuple(morlet(samples, w.xi, w.sigma) for w in bank) for bank in wavelets(J, Q))
 
 
-def support(spectrum: NDArray[np.float64]) -> Band:
+def low_pass(samples: int, T: int) -> Band:
+    """Build kymatio's low-pass of scale T, gain 1 at frequency zero, for windows of ``samples`` samples."""
+    return support(gauss_1d(samples, SIGMA_0 / T))
+
+
+def support(spectrum: NDArray[np.float64], cut: float = CUT) -> Band:
     """Reduce a transfer function in FFT order, shape (bins,), to the shortest stretch outside which it is zero."""
     bins = spectrum.size
-    inside = np.flatnonzero(np.abs(spectrum) > CUT * np.abs(spectrum).max())
+    inside = np.flatnonzero(np.abs(spectrum) > cut * np.abs(spectrum).max())
     # the widest hole between two bins (around the circle) is what the support leaves out
     holes = np.diff(inside, append=inside[0] + bins)
     widest = int(np.argmax(holes))

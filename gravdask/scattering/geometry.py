@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import scipy.fft
 
-from gravdask.scattering.filters import SIGMA_0, paths, wavelets
+from gravdask.scattering.filters import SIGMA_0, wavelets
 
 HALO_SD = 8.0
 """Standard deviations of the longest path (its wavelets and low-pass in quadrature) that the halo holds.
@@ -53,16 +53,9 @@ def low_pass_sd(T: int) -> float:
     return T / (2.0 * math.pi * SIGMA_0)
 
 
-def least_halo(J: int, Q: tuple[int, int], max_order: int, low_pass_T: int | None) -> int:
+def least_halo(J: tuple[int, ...], Q: tuple[int, ...], low_pass_T: int | None) -> int:
     """Samples on each side of a segment that may influence its frames (``low_pass_T`` None: no low-pass)."""
-    first, second = wavelets(J, Q)
-    widest = max(
-        math.hypot(
-            first[p.first].sd_samples if p.first is not None else 0.0,
-            second[p.second].sd_samples if p.second is not None else 0.0,
-        )
-        for p in paths(J, Q, max_order)
-    )
+    widest = math.hypot(*(max(w.sd_samples for w in bank) for bank in wavelets(J, Q)))
     smooth = low_pass_sd(low_pass_T) if low_pass_T else 0.0
     return math.ceil(HALO_SD * math.hypot(widest, smooth)) + GAP_MARGIN
 

@@ -36,10 +36,8 @@ class Tree:
 
     Attributes
     ----------
-    J, Q, T
-        Octaves, wavelets an octave in the first and second order, scale of the low-pass [samples].
-    max_order
-        1 or 2.
+    J, Q
+        Octaves, and wavelets an octave, of each order.
     oversampling
         Powers of two by which moduli are kept finer than kymatio's rule says.
     max_level
@@ -48,13 +46,16 @@ class Tree:
         Multiply by kymatio 0.3.0's factor 2^-level wherever a filter is applied to decimated samples.
     """
 
-    J: int
-    Q: tuple[int, int]
-    T: int
-    max_order: int
+    J: tuple[int, ...]
+    Q: tuple[int, ...]
     oversampling: int
     max_level: int
     level_gain: bool
+
+    @property
+    def max_order(self) -> int:
+        """Number of orders: 1, 2 or 3."""
+        return len(self.J)
 
     def level(self, j: int) -> int:
         """Power of two by which the modulus of a wavelet of scale ``j`` is decimated."""
@@ -96,8 +97,38 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Follower:
+    """A wavelet applied to several moduli at once.
+
+    Attributes
+    ----------
+    stage
+        The wavelet.
+    paths
+        Path number of each result, shape (n,).
+    followers
+        The wavelets of the next order that follow it.
+    """
+
+    stage: Stage
+    paths: NDArray[np.intp]
+    followers: tuple[Follower, ...]
+
+    def part(self, rows: NDArray[np.intp]) -> Follower:
+        """The same for some of the moduli."""
+        return Follower(self.stage, self.paths[rows], tuple(f.part(rows) for f in self.followers))
+
+    def needed(self, wanted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether any path that ends here or further on is wanted, for each of the moduli."""
+        here: NDArray[np.bool_] = np.logical_or.reduce(
+            [wanted[self.paths], *(f.needed(wanted) for f in self.followers)]
+        )
+        return here
+
+
+@dataclass(frozen=True)
 class Branch:
-    """First-order wavelets of one decimation, and the second-order wavelets that follow all of them.
+    """First-order wavelets of one decimation, and what follows all of them.
 
     Attributes
     ----------
@@ -105,16 +136,15 @@ class Branch:
         Decimation of the first-order moduli as a power of two, and their length.
     first, first_paths
         The first-order wavelets and their path numbers, shape (n,).
-    second, second_paths
-        The second-order wavelets and their path numbers, shape (n_second, n).
+    followers
+        The second-order wavelets that follow.
     """
 
     level: int
     bins: int
     first: tuple[Stage, ...]
     first_paths: NDArray[np.intp]
-    second: tuple[Stage, ...]
-    second_paths: NDArray[np.intp]
+    followers: tuple[Follower, ...]
 
 
 def _stage(band: Band, bins_in: int, bins_out: int, level: int, gain: float) -> Stage:
@@ -136,28 +166,30 @@ def _stage(band: Band, bins_in: int, bins_out: int, level: int, gain: float) -> 
 @lru_cache(maxsize=8)
 def plan(tree: Tree, samples: int) -> tuple[Branch, ...]:
     """Lay out the whole computation for windows of ``samples`` samples; kept for the life of the process."""
-    bank = filter_bank(samples, tree.J, tree.Q, tree.T)
-    first, second = wavelets(tree.J, tree.Q)
-    numbers = {(p.first, p.second): n for n, p in enumerate(paths(tree.J, tree.Q, tree.max_order))}
+    bank = filter_bank(samples, tree.J, tree.Q)
+    waves = wavelets(tree.J, tree.Q)
+    numbers = {p.wavelets: n for n, p in enumerate(paths(tree.J, tree.Q, tree.max_order))}
+
+    def follow(order: int, keys: list[tuple[int, ...]], level: int) -> tuple[Follower, ...]:
+        """Wavelets of an order (counted from 0) that follow signals of one level."""
+        followers = []
+        for n in range(len(waves[order])) if order < tree.max_order else []:
+            mine = [(*key, n) for key in keys]
+            if mine[0] in numbers:
+                own = max(tree.level(waves[order][n].j), level)
+                bins, gain = samples >> level, 2.0**-level if tree.level_gain else 1.0
+                stage = _stage(bank[order][n].folded(bins), bins, samples >> own, own, gain)
+                found = np.array([numbers[key] for key in mine], dtype=np.intp)
+                followers.append(Follower(stage, found, follow(order + 1, mine, own)))
+        return tuple(followers)
+
     branches = []
-    for j in sorted({w.j for w in first}):
-        members = [n for n, w in enumerate(first) if w.j == j]
-        followers = [n for n in range(len(second)) if (members[0], n) in numbers]
+    for j in sorted({w.j for w in waves[0]}):
+        members = [n for n, w in enumerate(waves[0]) if w.j == j]
         level = tree.level(j)
-        bins, gain = samples >> level, 2.0**-level if tree.level_gain else 1.0
-        levels = [max(tree.level(second[n].j), level) for n in followers]
-        branch = Branch(
-            level=level,
-            bins=bins,
-            first=tuple(_stage(bank.first[n], samples, bins, level, 1.0) for n in members),
-            first_paths=np.array([numbers[n, None] for n in members], dtype=np.intp),
-            second=tuple(
-                _stage(bank.second[n].folded(bins), bins, samples >> k, k, gain)
-                for n, k in zip(followers, levels, strict=True)
-            ),
-            second_paths=np.array([[numbers[m, n] for m in members] for n in followers], dtype=np.intp),
-        )
-        branches.append(branch)
+        stages = tuple(_stage(bank[0][n], samples, samples >> level, level, 1.0) for n in members)
+        rows = np.array([numbers[(n,)] for n in members], dtype=np.intp)
+        branches.append(Branch(level, samples >> level, stages, rows, follow(1, [(n,) for n in members], level)))
     return tuple(branches)
 
 
@@ -180,7 +212,9 @@ def _modulus(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
     return modulus
 
 
-def scatter(record: NDArray[np.float64], tree: Tree, pool: Pool, frames: int) -> NDArray[np.float64]:
+def scatter(
+    record: NDArray[np.float64], tree: Tree, pool: Pool, frames: int, wanted: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
     """Transform one window.
 
     Parameters
@@ -193,29 +227,48 @@ def scatter(record: NDArray[np.float64], tree: Tree, pool: Pool, frames: int) ->
         Pools moduli over frames.
     frames
         Number of frames that ``pool`` gives.
+    wanted
+        Paths that are asked for, shape (n_paths,); by default all.
 
     Returns
     -------
     coefficients
-        Shape (n_paths, frames), float64, paths in kymatio's order; row 0 (order 0) is left zero.
+        Shape (n_paths, frames), float64, paths in kymatio's order; row 0 (order 0) is left zero, and so are paths that
+        nothing wanted needs.
     """
     result = np.zeros((len(paths(tree.J, tree.Q, tree.max_order)), frames))
+    asked = np.ones(len(result), dtype=bool) if wanted is None else wanted
     spectrum = scipy.fft.rfft(record)[np.newaxis]
     for branch in plan(tree, record.size):
         batch = max(BATCH_ROWS, BATCH_POINTS // branch.bins)
-        for low in range(0, len(branch.first), batch):
-            part = slice(low, low + batch)
-            stages, numbers = branch.first[part], branch.first_paths[part]
-            laid = np.zeros((len(stages), branch.bins), dtype=np.complex128)
-            for row, stage in enumerate(stages):
-                _lay(spectrum, stage, laid[row : row + 1])
-            moduli = _modulus(laid)
-            spectra = scipy.fft.rfft(moduli, axis=-1) if branch.second else None
-            result[numbers] = pool(moduli, branch.level, spectra)
-            if spectra is None:
-                continue
-            for stage, second_numbers in zip(branch.second, branch.second_paths, strict=True):
-                laid = np.zeros((len(stages), stage.bins), dtype=np.complex128)
-                _lay(spectra, stage, laid)
-                result[second_numbers[part]] = pool(_modulus(laid), stage.level, None)
+        needed = [asked[branch.first_paths], *(f.needed(asked) for f in branch.followers)]
+        members = np.flatnonzero(np.logical_or.reduce(needed))
+        for low in range(0, len(members), batch):
+            part = members[low : low + batch]
+            laid = np.zeros((len(part), branch.bins), dtype=np.complex128)
+            for row, number in enumerate(part):
+                _lay(spectrum, branch.first[number], laid[row : row + 1])
+            followers = tuple(f.part(part) for f in branch.followers)
+            _descend(_modulus(laid), branch.level, branch.first_paths[part], followers, pool, asked, result)
     return result
+
+
+def _descend(
+    moduli: NDArray[np.float64],
+    level: int,
+    numbers: NDArray[np.intp],
+    followers: tuple[Follower, ...],
+    pool: Pool,
+    asked: NDArray[np.bool_],
+    result: NDArray[np.float64],
+) -> None:
+    """Pool moduli of one level into their rows of the result, and all that follows them."""
+    needed = [(f, np.flatnonzero(f.needed(asked))) for f in followers]
+    spectra = scipy.fft.rfft(moduli, axis=-1) if any(rows.size for _, rows in needed) else None
+    result[numbers] = pool(moduli, level, spectra)
+    for follower, rows in needed:
+        if spectra is not None and rows.size:
+            mine = follower if rows.size == len(moduli) else follower.part(rows)
+            laid = np.zeros((rows.size, mine.stage.bins), dtype=np.complex128)
+            _lay(spectra[rows], mine.stage, laid)
+            _descend(_modulus(laid), mine.stage.level, mine.paths, mine.followers, pool, asked, result)

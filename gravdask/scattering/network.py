@@ -15,28 +15,22 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from gravdask.errors import ScatteringError
-from gravdask.gaps import level_gaps
+from gravdask.scattering.cascade import coarsest
 from gravdask.scattering.filters import padding, paths, wavelets
-from gravdask.scattering.geometry import TAPER_SAMPLES, Geometry, fit_window, least_halo, low_pass_sd
+from gravdask.scattering.geometry import least_halo, low_pass_sd
 from gravdask.scattering.kernel import Tree, scatter
 from gravdask.scattering.pooling import POOLINGS, FramePool, LowPassPool
+from gravdask.scattering.presets import PRESETS
+from gravdask.scattering.segment import LARGEST_SAMPLE, pooler_for, transform_segment
+from gravdask.scattering.tiles import Pooler
 
 if TYPE_CHECKING:
     import dask.array
 
-VALUES_VERSION = 1
+VALUES_VERSION = 2
 """Raised when the same parameters give other values; part of every digest."""
-LARGEST_SAMPLE = 1e37
-"""Samples of a larger magnitude count as missing: no coefficient exceeds the largest sample, and must fit float32."""
 REACH_SD = 5.0
 """Standard deviations of wavelet or low-pass that count as within reach."""
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "gravity-1s": {"sampling_rate": 1.0, "J": 8, "Q": 8, "T": 4096, "pooling": "mean"},
-    "gravity-1min": {"sampling_rate": 1.0 / 60.0, "J": 4, "Q": 8, "T": 256, "pooling": "mean"},
-    "kymatio": {"sampling_rate": 1.0, "J": 8, "Q": 8, "T": None, "pooling": "lowpass"},
-}
-"""Parameters by name: the defaults for records of one sample a second and a minute, and kymatio's lineage."""
 
 
 @dataclass(frozen=True, init=False)
@@ -50,13 +44,13 @@ class ScatteringNetwork:
     sampling_rate
         Samples per second [Hz].
     J
-        Octaves: the longest wavelet has a period of about 3.9 x 2^J samples.
+        Octaves: the longest wavelet has a period of about 3.9 x 2^J samples. One number for all orders, or one each.
     Q
-        Wavelets an octave in the first order, or in both: ``(Q1, Q2)``. One number means ``(Q, 1)``.
+        Wavelets an octave in each order: ``(Q1, Q2)``. One number means ``(Q, 1, 1)``.
     T
         Samples in a frame, or scale of the low-pass; at least 2, by default 2^J.
     max_order
-        1 or 2.
+        1, 2 or 3.
     oversampling
         Powers of two by which moduli (and with the low-pass also frames) are sampled finer than kymatio's rule says.
     pooling
@@ -75,8 +69,8 @@ class ScatteringNetwork:
     """
 
     sampling_rate: float
-    J: int
-    Q: tuple[int, int]
+    J: int | tuple[int, ...]
+    Q: tuple[int, ...]
     T: int
     max_order: int
     oversampling: int
@@ -87,7 +81,7 @@ class ScatteringNetwork:
     def __init__(
         self,
         sampling_rate: float,
-        J: int,
+        J: int | tuple[int, ...],
         Q: int | tuple[int, ...],
         T: int | None = None,
         max_order: int = 2,
@@ -98,18 +92,21 @@ class ScatteringNetwork:
         segment_frames: int | None = None,
     ) -> None:
         """Check the parameters and put them into one form, so that equal networks compare equal."""
-        bank = tuple(Q) if isinstance(Q, (tuple, list)) else (Q,)
-        _require(len(bank) in {1, 2}, "Q", Q, "one number or two (first and second order)")
         _require(math.isfinite(sampling_rate) and sampling_rate > 0, "sampling_rate", sampling_rate, "above 0 Hz")
         _require(pooling in POOLINGS, "pooling", pooling, f"one of {', '.join(POOLINGS)}")
-        _require(max_order in {1, 2}, "max_order", max_order, "1 or 2")
+        _require(max_order in {1, 2, 3}, "max_order", max_order, "1, 2 or 3")
         _require(0 < min_valid <= 1, "min_valid", min_valid, "above 0 and at most 1")
-        octaves = _whole("J", J, 1)
+        orders = max(int(max_order), 2)
+        octaves = tuple(J) if isinstance(J, (tuple, list)) else (J,) * orders
+        bank = tuple(Q) if isinstance(Q, (tuple, list)) else (Q,)
+        _require(len(octaves) == orders, "J", J, f"one number, or {orders} (one an order)")
+        _require(1 <= len(bank) <= orders, "Q", Q, f"at most {orders} numbers (one an order)")
+        octaves = tuple(_whole("J", j, 1) for j in octaves)
         values = {
             "sampling_rate": float(sampling_rate),
-            "J": octaves,
-            "Q": tuple(_whole("Q", q, 1) for q in (*bank, 1)[:2]),
-            "T": 2**octaves if T is None else _whole("T", T, 2),
+            "J": octaves[0] if len(set(octaves)) == 1 else octaves,
+            "Q": tuple(_whole("Q", q, 1) for q in (*bank, 1, 1)[:orders]),
+            "T": 2 ** max(octaves) if T is None else _whole("T", T, 2),
             "max_order": int(max_order),
             "oversampling": _whole("oversampling", oversampling, 0),
             "pooling": pooling,
@@ -118,7 +115,7 @@ class ScatteringNetwork:
         for name, value in values.items():
             object.__setattr__(self, name, value)
         frames = None if segment_frames is None else _whole("segment_frames", segment_frames, 1)
-        object.__setattr__(self, "segment_frames", self._fit(frames).frames)
+        object.__setattr__(self, "segment_frames", self._lay_out(frames).frames)
 
     @classmethod
     def from_preset(cls, name: str, sampling_rate: float | None = None, **changes: Any) -> ScatteringNetwork:  # noqa: ANN401
@@ -134,30 +131,26 @@ class ScatteringNetwork:
         return cls(**(PRESETS[name] | rate | changes))
 
     @property
+    def octaves(self) -> tuple[int, ...]:
+        """J of each order, shape (max_order,)."""
+        orders = self.J if isinstance(self.J, tuple) else (self.J,) * self.max_order
+        return orders[: self.max_order]
+
+    @property
     def _tree(self) -> Tree:
-        """What the kernel needs to know."""
+        """What the kernels need to know."""
         low = self.pooling == "lowpass"
         deepest = self.T.bit_length() - 1 if low else (self.T & -self.T).bit_length() - 1
-        return Tree(self.J, self.Q, self.T, self.max_order, self.oversampling, deepest, level_gain=low)
+        return Tree(self.octaves, self.Q[: self.max_order], self.oversampling, deepest, level_gain=low)
 
-    def _fit(self, frames: int | None) -> Geometry:
-        """Cut windows for segments of ``frames`` frames (None: chosen for speed)."""
-        low = self.pooling == "lowpass"
-        least = least_halo(self.J, self.Q, self.max_order, self.T if low else None)
-        return fit_window(self.frame_samples, self._grain, least, frames, 0.5 if low else 0.8)
+    def _lay_out(self, frames: int | None) -> Pooler:
+        """Segments of ``frames`` frames (None: chosen for speed)."""
+        return pooler_for(self._tree, self.pooling, self.T, self.frame_samples, frames)
 
     @property
-    def _geometry(self) -> Geometry:
-        """The window that `transform_window` takes."""
-        return self._fit(self.segment_frames)
-
-    @property
-    def _grain(self) -> int:
-        """Samples on whose multiples windows begin: the coarsest decimation."""
-        tree = self._tree
-        if self.pooling == "lowpass":
-            return self.frame_samples
-        return 1 << max(tree.level(w.j) for order in wavelets(self.J, self.Q) for w in order)
+    def _pooler(self) -> Pooler:
+        """The segment that `transform_window` takes."""
+        return self._lay_out(self.segment_frames)
 
     @property
     def frame_samples(self) -> int:
@@ -174,12 +167,12 @@ class ScatteringNetwork:
     @property
     def halo(self) -> int:
         """Samples that `transform_window` needs on each side of a segment."""
-        return self._geometry.halo
+        return self._pooler.halo
 
     @property
     def window_samples(self) -> int:
         """Samples that `transform_window` takes: segment_frames x frame_samples + 2 x halo."""
-        return self._geometry.samples
+        return self._pooler.samples
 
     @property
     def frame_centre(self) -> float:
@@ -189,7 +182,7 @@ class ScatteringNetwork:
     @property
     def n_paths(self) -> int:
         """Number of paths of all orders."""
-        return len(paths(self.J, self.Q, self.max_order))
+        return len(paths(self.octaves, self.Q[: self.max_order], self.max_order))
 
     @property
     def digest(self) -> str:
@@ -205,29 +198,26 @@ class ScatteringNetwork:
     def paths(self) -> xr.Dataset:
         """The paths in kymatio's order, dimension ``path``.
 
-        ``order``; ``frequency_1``, ``frequency_2`` and ``bandwidth_1``, ``bandwidth_2`` (standard deviation) [Hz];
-        ``j_1``, ``j_2``: NaN where a path has no such wavelet; ``reach`` [s]: how far from a frame's centre a sample
-        may lie and still be seen, half a frame (or 5 sd of the low-pass) plus 5 sd of each wavelet.
+        ``order``; ``frequency_1`` ..., ``bandwidth_1`` ... (standard deviation) [Hz], ``j_1`` ..., one for each order
+        (at least two): NaN where a path has no such wavelet; ``reach`` [s]: how far from a frame's centre a sample may
+        lie and still be seen, half a frame (or 5 sd of the low-pass) plus 5 sd of each wavelet.
         """
-        members = paths(self.J, self.Q, self.max_order)
-        table = np.full((len(members), 6), np.nan)
+        members = paths(self.octaves, self.Q[: self.max_order], self.max_order)
+        banks = wavelets(self.octaves, self.Q[: self.max_order])
+        table = np.full((3, max(self.max_order, 2), len(members)), np.nan)
         spread = np.zeros(len(members))
         for row, path in enumerate(members):
-            for column, (number, order) in enumerate(
-                zip((path.first, path.second), wavelets(self.J, self.Q), strict=True)
-            ):
-                if number is not None:
-                    wavelet = order[number]
-                    table[row, column::2] = wavelet.xi, wavelet.sigma, wavelet.j
-                    spread[row] += wavelet.sd_samples
+            for column, number in enumerate(path.wavelets):
+                wavelet = banks[column][number]
+                table[:, column, row] = wavelet.xi, wavelet.sigma, wavelet.j
+                spread[row] += wavelet.sd_samples
+        table[:2] *= self.sampling_rate
         pooled = REACH_SD * low_pass_sd(self.T) if self.pooling == "lowpass" else self.T / 2
-        table[:, :4] *= self.sampling_rate
-        names = ("frequency_1", "frequency_2", "bandwidth_1", "bandwidth_2", "j_1", "j_2")
-        units = ("Hz", "Hz", "Hz", "Hz", "1", "1")
-        columns = {n: ("path", table[:, i], {"units": units[i]}) for i, n in enumerate(names)}
-        order_of = np.array([p.order for p in members], dtype=np.int8)
-        reach = (pooled + REACH_SD * spread) / self.sampling_rate
-        return xr.Dataset({"order": ("path", order_of), **columns, "reach": ("path", reach, {"units": "s"})})
+        columns: dict[str, Any] = {"order": ("path", np.array([p.order for p in members], dtype=np.int8))}
+        for name, values, units in zip(("frequency", "bandwidth", "j"), table, ("Hz", "Hz", "1"), strict=True):
+            columns |= {f"{name}_{n + 1}": ("path", v, {"units": units}) for n, v in enumerate(values)}
+        columns["reach"] = ("path", (pooled + REACH_SD * spread) / self.sampling_rate, {"units": "s"})
+        return xr.Dataset(columns)
 
     def transform(self, x: ArrayLike) -> NDArray[np.float32]:
         """Transform records without gaps, extended by reflection at both ends.
@@ -272,11 +262,11 @@ class ScatteringNetwork:
         """How a record of this many samples is pooled, and padded left and right."""
         if self.pooling == "lowpass":
             level = self.frame_samples.bit_length() - 1
-            pad = padding(samples, self.J, self.T, level)
-            pool = LowPassPool(pad.samples, self.J, self.Q, self.T, level, pad.first, pad.last)
+            pad = padding(samples, max(self.octaves), self.T, level)
+            pool = LowPassPool(pad.samples, self.T, level, pad.first, pad.last)
             return pool, pad.left, pad.right
-        grain = self._grain
-        least = least_halo(self.J, self.Q, self.max_order, None)
+        grain = coarsest(self._tree)
+        least = least_halo(self.octaves, self.Q[: self.max_order], None)
         left = -(-min(least, samples - 1) // grain) * grain
         total = scipy.fft.next_fast_len(-(-(samples + 2 * left) // grain)) * grain
         return FramePool(self.pooling, self.T, left, samples // self.T), left, total - samples - left
@@ -303,51 +293,9 @@ class ScatteringNetwork:
             If the window has another shape.
         """
         window = np.asarray(x, dtype=np.float64)
-        geometry = self._geometry
-        _require(window.shape == (geometry.samples,), "window shape", window.shape, f"({geometry.samples},)")
-        coefficients = np.full((self.n_paths, geometry.frames), np.nan, dtype=np.float32)
-        valid = np.abs(window) <= LARGEST_SAMPLE
-        if not valid.any():
-            return coefficients, np.zeros(geometry.frames, dtype=np.float32)
-        pool, weigh = self._window_pools(geometry)
-        fraction = np.ones(geometry.frames) if valid.all() else weigh(valid[np.newaxis].astype(np.float64), 0)[0]
-        fraction = np.clip(fraction, 0.0, 1.0)
-        usable = fraction >= self.min_valid - 1e-9
-        if usable.any():
-            levelled = level_gaps(np.where(valid, window, np.nan), TAPER_SAMPLES)
-            transformed = scatter(levelled, self._tree, pool, geometry.frames)
-            transformed[0, usable] = self._order_zero(window, valid, pool, usable)
-            coefficients[:, usable] = transformed[:, usable]
-        return coefficients, fraction.astype(np.float32)
-
-    def _window_pools(self, geometry: Geometry) -> tuple[LowPassPool | FramePool, LowPassPool | FramePool]:
-        """Pooling of the moduli, and pooling of the mask of valid samples, for a window."""
-        if self.pooling == "lowpass":
-            level = self.frame_samples.bit_length() - 1
-            first = geometry.halo >> level
-            pool = LowPassPool(geometry.samples, self.J, self.Q, self.T, level, first, first + geometry.frames)
-            return pool, pool
-        mean = FramePool("mean", self.T, geometry.halo, geometry.frames)
-        return FramePool(self.pooling, self.T, geometry.halo, geometry.frames), mean
-
-    def _order_zero(
-        self,
-        window: NDArray[np.float64],
-        valid: NDArray[np.bool_],
-        pool: LowPassPool | FramePool,
-        usable: NDArray[np.bool_],
-    ) -> NDArray[np.float64]:
-        """Pool the valid samples themselves in the usable frames; levelled gaps have no share in it."""
-        offset = window[valid].mean()
-        if self.pooling in {"lowpass", "mean"}:
-            both = np.stack([np.where(valid, window - offset, 0.0), valid.astype(np.float64)])
-            total, weight = pool(both, 0)[:, usable]
-            pooled: NDArray[np.float64] = total / weight + offset
-            return pooled
-        reduce: Callable[..., Any] = np.nanmedian if self.pooling == "median" else np.nanmax
-        geometry = self._geometry
-        segment = np.where(valid, window, np.nan)[geometry.halo : geometry.halo + geometry.frames * self.T]
-        return np.asarray(reduce(segment.reshape(geometry.frames, self.T)[usable], axis=-1), dtype=np.float64)
+        pooler = self._pooler
+        _require(window.shape == (pooler.samples,), "window shape", window.shape, f"({pooler.samples},)")
+        return transform_segment(window, self._tree, pooler, self.n_paths, self.min_valid)
 
     def transform_record(
         self, record: xr.DataArray | dask.array.Array | NDArray[Any], start: int | None = None

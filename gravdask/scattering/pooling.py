@@ -11,7 +11,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from gravdask.scattering.filters import filter_bank
+from gravdask.scattering.filters import low_pass
 
 Pooling = Literal["lowpass", "mean", "median", "max"]
 POOLINGS: tuple[str, ...] = get_args(Pooling)
@@ -50,19 +50,19 @@ class FramePool:
 
 
 @lru_cache(maxsize=64)
-def _half_low_pass(samples: int, J: int, Q: tuple[int, int], T: int, level: int) -> NDArray[np.float64]:
+def _half_low_pass(samples: int, T: int, level: int) -> NDArray[np.float64]:
     """Low-pass on the half spectrum of a window decimated by 2^level, from frequency zero to where it has died away.
 
     Holds kymatio's factor 2^-level, the norm of the inverse FFT, and a factor 2 for the mirrored half.
     """
     bins = samples >> level
-    band = filter_bank(samples, J, Q, T).low_pass.folded(bins)
+    band = low_pass(samples, T).folded(bins)
     half = np.zeros(bins)
     half[np.arange(band.start, band.start + band.values.size) % bins] = band.values
     half = half[: bins // 2 + 1]
     half[1 : (bins + 1) // 2] *= 2.0
-    low_pass: NDArray[np.float64] = half[: int(np.flatnonzero(half)[-1]) + 1] * (2.0**-level / bins)
-    return low_pass
+    trimmed: NDArray[np.float64] = half[: int(np.flatnonzero(half)[-1]) + 1] * (2.0**-level / bins)
+    return trimmed
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class LowPassPool:
 
     Attributes
     ----------
-    samples, J, Q, T
-        Parameters of the filter bank.
+    samples, T
+        Parameters of the low-pass.
     output_level
         The frame step is 2^output_level samples.
     first, last
@@ -80,8 +80,6 @@ class LowPassPool:
     """
 
     samples: int
-    J: int
-    Q: tuple[int, int]
     T: int
     output_level: int
     first: int
@@ -91,13 +89,13 @@ class LowPassPool:
         self, values: NDArray[np.float64], level: int, spectra: NDArray[np.complex128] | None = None
     ) -> NDArray[np.float64]:
         """Pool values (n, samples), decimated by 2^level and with half spectra ``spectra``, into (n, frames)."""
-        low_pass = _half_low_pass(self.samples, self.J, self.Q, self.T, level)
+        response = _half_low_pass(self.samples, self.T, level)
         half = scipy.fft.rfft(values, axis=-1) if spectra is None else spectra
         # decimation to the frame step adds up the stretches of the spectrum that become one
         bins = self.samples >> self.output_level
-        stretches = -(-low_pass.size // bins)
+        stretches = -(-response.size // bins)
         laid = np.zeros((values.shape[0], stretches * bins), dtype=np.complex128)
-        np.multiply(half[:, : low_pass.size], low_pass, out=laid[:, : low_pass.size])
+        np.multiply(half[:, : response.size], response, out=laid[:, : response.size])
         coarse = laid.reshape(-1, stretches, bins).sum(axis=1)
         pooled: NDArray[np.float64] = scipy.fft.ifft(coarse, axis=-1, norm="forward").real[:, self.first : self.last]
         return pooled

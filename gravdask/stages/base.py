@@ -24,7 +24,7 @@ VERSIONS = {
     "convert": 1,
     "noise": 1,
     "calibrate": 1,
-    "scatter": 1,
+    "scatter": 2,
     "fit": 1,
     "classify": 1,
     "interpret": 1,

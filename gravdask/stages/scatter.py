@@ -138,6 +138,13 @@ def _segment(reader: RecordReader, network: ScatteringNetwork, segment: int, pre
     return coefficients.T, fractions
 
 
+def _path_tables(network: ScatteringNetwork) -> dict[str, str]:
+    """What is written down of the paths, with its unit."""
+    orders = range(1, max(network.max_order, 2) + 1)
+    frequencies = {f"{name}_{n}": "Hz" for name in ("frequency", "bandwidth") for n in orders}
+    return {"order": "1", **frequencies, "reach": "s"}
+
+
 def prepare(context: Context, tasks: list[Task]) -> None:
     """Make the arrays of the channels that the tasks write to, and write down what the paths are."""
     root = context.root(create=True)
@@ -149,7 +156,7 @@ def prepare(context: Context, tasks: list[Task]) -> None:
         about: dict[str, Any] = {
             "long_name": "scattering coefficients",
             "units": {"acceleration": "nm s-2", "velocity": "nm s-1"}.get(channel.quantity, "count"),
-            "coordinates": "order frequency_1 frequency_2 reach",
+            "coordinates": " ".join(_path_tables(network)),
         }
         dims, tail = ("frame", "path"), (network.n_paths,)
         create_array(group, "coefficients", blocks, dims, "float32", tail=tail, attributes=about)
@@ -159,5 +166,5 @@ def prepare(context: Context, tasks: list[Task]) -> None:
             {"network": network.digest, "frame_samples": network.frame_samples, "rate": str(channel.rate)}
         )
         paths = network.paths
-        for table, unit in (("order", "1"), ("frequency_1", "Hz"), ("frequency_2", "Hz"), ("reach", "s")):
+        for table, unit in _path_tables(network).items():
             put_table(group, table, np.asarray(paths[table].values), ("path",), units=unit)

@@ -85,9 +85,26 @@ def test_the_start_comes_from_the_record_unless_told(noise: np.ndarray) -> None:
     assert make().transform_record(record).frame.values[0] == 2
 
 
-@pytest.mark.parametrize("record", [np.zeros((2, 1000)), np.zeros(0)])
+def test_components_of_a_station_are_transformed_like_single_records(noise: np.ndarray) -> None:
+    samples = noise[: 3 * 20_000].reshape(3, 20_000).copy()
+    samples[1, 5000:6000] = np.nan
+    record = xr.DataArray(
+        dask.array.from_array(samples, chunks=(2, 7000)),
+        dims=("component", "time"),
+        coords={"component": ["Z", "N", "E"]},
+        attrs={"start": 777},
+    )
+    together = compute(make(), record)
+    assert together.coefficients.dims == ("component", "path", "frame")
+    for number, name in enumerate("ZNE"):
+        alone = compute(make(), samples[number], start=777)
+        xr.testing.assert_identical(together.sel(component=name, drop=True), alone)
+    assert compute(make(), samples).coefficients.dims == ("channel", "path", "frame")
+
+
+@pytest.mark.parametrize("record", [np.zeros((2, 3, 1000)), np.zeros(0), np.zeros((3, 0)), np.float64(1.0)])
 def test_a_record_of_another_shape_is_refused(record: np.ndarray) -> None:
-    with pytest.raises(ScatteringError, match="one record with at least one sample"):
+    with pytest.raises(ScatteringError, match="at least one sample"):
         transform_record(make(), record)
 
 
@@ -110,7 +127,7 @@ def test_chunks_change_not_a_bit(chunks: object, gappy: np.ndarray) -> None:
 def test_segments_change_nothing(pooling: str, gappy: np.ndarray) -> None:
     reference = compute(make(pooling), gappy, start=100)
     assert np.isfinite(reference.coefficients).any()
-    for frames in (1, 2, 3, 5, 8, 13, 40):
+    for frames in (1, 3, 8, 40):
         other = compute(make(pooling, segment_frames=frames), gappy, start=100)
         assert largest_change(other.coefficients.values, reference.coefficients.values) < 1e-4
         np.testing.assert_allclose(other.valid_fraction, reference.valid_fraction, atol=1e-6)
@@ -181,7 +198,7 @@ def test_the_reader_gives_nan_outside_the_record() -> None:
 
 
 def test_many_tasks_make_one_record(noise: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = make()
+    network = make(segment_frames=64)
     one = compute(network, noise, start=-3000)
     monkeypatch.setattr("gravdask.scattering.blocks.TASK_SAMPLES", 1)
     lazy = transform_record(network, noise, start=-3000)
@@ -205,7 +222,7 @@ def test_a_block_edge_beside_a_great_earthquake_changes_nothing(
         return np.concatenate([s.coefficients for s in transform_span(network, read, 800, 880)], axis=1)
 
     reference = around(48)  # 816 to 864
-    for frames in (1, 2, 3, 5, 7, 8, 20):
+    for frames in (1, 3, 5, 8, 20):
         assert largest_change(around(frames), reference) < 1e-4
 
 

@@ -42,7 +42,7 @@ def test_every_parameter_is_part_of_the_identity(changed: dict[str, object]) -> 
 
 
 def test_pickles_without_its_filters(noise: np.ndarray) -> None:
-    network = ScatteringNetwork(1.0, 5, 8, 256, pooling="mean")
+    network = ScatteringNetwork(1.0, 5, 8, 256, pooling="mean", segment_frames=16)
     network.transform_window(noise[: network.window_samples])
     text = pickle.dumps(network)
     assert len(text) < 1000
@@ -64,7 +64,8 @@ def test_cannot_be_changed() -> None:
         ((1.0, 5, 0), "Q is 0"),
         ((1.0, 5, (8, 1, 1)), r"Q is \(8, 1, 1\)"),
         ((1.0, 5, 8, 1), "T is 1; expected a whole number of at least 2"),
-        ((1.0, 5, 8, 32, 3), "max_order is 3; expected 1 or 2"),
+        ((1.0, 5, 8, 32, 4), "max_order is 4; expected 1, 2 or 3"),
+        ((1.0, (5, 6, 7), 8), r"J is \(5, 6, 7\); expected one number, or 2"),
         ((1.0, 5, 8, 32, 2, -1), "oversampling is -1"),
         ((1.0, 5, 8, 32, 2, 0, "sum"), "pooling is 'sum'; expected one of lowpass, mean, median, max"),
     ],
@@ -82,8 +83,20 @@ def test_presets() -> None:
     periods = 1 / second.paths.frequency_1.values[second.paths.order.values == 1]
     assert (periods.min(), periods.max()) == (pytest.approx(2.3, abs=0.05), pytest.approx(1000, rel=0.08))
     assert ScatteringNetwork.from_preset("kymatio", 20.0) == ScatteringNetwork(20.0, 8, 8)
+    # METHOD: three layers of 4, 6 and 8 octaves with 8, 2 and 1 wavelets an octave; two of 6 with 4 and 1, 40 s
+    theirs = ScatteringNetwork.from_preset("seydoux2020")
+    assert (theirs.octaves, theirs.Q, theirs.T, theirs.max_order, theirs.pooling) == (
+        (4, 6, 8),
+        (8, 2, 1),
+        1024,
+        3,
+        "mean",
+    )
+    later = ScatteringNetwork.from_preset("steinmann2022")
+    assert (later.octaves, later.Q, later.T / later.sampling_rate, later.pooling) == ((6, 6), (4, 1), 40.0, "median")
+    assert ScatteringNetwork.from_preset("gravity-1s", T=1024) == ScatteringNetwork(1.0, 8, 8, 1024, pooling="mean")
     with pytest.raises(ScatteringError, match=", ".join(sorted(PRESETS))):
-        ScatteringNetwork.from_preset("seydoux2020")
+        ScatteringNetwork.from_preset("seydoux")
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

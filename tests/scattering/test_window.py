@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gravdask.errors import ScatteringError
 from gravdask.scattering import ScatteringNetwork
-from gravdask.scattering import network as network_module
+from gravdask.scattering import segment as segment_module
+from gravdask.scattering.geometry import TAPER_SAMPLES
 
 T = 256
 POOLINGS = ["mean", "median", "max", "lowpass"]
@@ -66,7 +67,8 @@ def test_an_empty_window_costs_no_transform(monkeypatch: pytest.MonkeyPatch) -> 
     def refuse(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(network_module, "scatter", refuse)
+    monkeypatch.setattr(segment_module, "scatter", refuse)
+    monkeypatch.setattr(segment_module, "scatter_segment", refuse)
     x = np.full(network.window_samples, np.nan)
     for _ in range(2):
         coefficients, fraction = network.transform_window(x)
@@ -115,20 +117,25 @@ def test_the_least_valid_fraction_can_be_chosen(noise: np.ndarray) -> None:
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("length", [1, 4, 10, 200, 1500])
 def test_a_gap_does_not_change_frames_beyond_reach(pooling: str, length: int) -> None:
+    # a gap alters the samples beside it, too: its edges are tapered; a few samples of another modulus at a frame's edge
+    # move its mean by little, its median and maximum by more
     network = make(pooling, segment_frames=32)
     reach = network.paths.reach.values
+    at_reach = 1e-3 if pooling in {"mean", "lowpass"} else 2e-2
     for seed in range(3):
         x = 5e4 + red(network.window_samples, seed)
         whole, _ = network.transform_window(x)
         start = network.halo + 16 * T + 37 * seed
         x[start : start + length] = np.nan
         gappy, _ = network.transform_window(x)
+        change = np.abs(gappy / whole - 1)
         near = np.minimum(frame_distance(network, start), frame_distance(network, start + length - 1))
         inside = frame_distance(network, start + length // 2) < length / 2
-        beyond = (near[np.newaxis] > reach[:, np.newaxis]) & ~inside
-        beyond[0] = False
-        assert beyond[1:].any(axis=1).all()
-        assert np.max(np.abs(gappy[beyond] / whole[beyond] - 1)) < 1e-3
+        for distance, most in ((0, at_reach), (TAPER_SAMPLES, 1e-4)):
+            beyond = (near[np.newaxis] > reach[:, np.newaxis] + distance) & ~inside
+            beyond[0] = False
+            assert beyond[1:].any(axis=1).all()
+            assert np.max(change[beyond]) < most
 
 
 def test_one_missing_sample_hardly_changes_its_own_frame(noise: np.ndarray) -> None:

@@ -1,0 +1,223 @@
+"""One group of signals in one stage, sixteen windows at a time.
+
+For each wavelet: multiply the spectrum by it, folding and shifting on the way; transform back; take the modulus; pool
+it over tiles. If longer wavelets follow, transform the modulus and go on with each of them; if they stand in a later
+stage, low-pass the modulus, decimate it and hand it on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import scipy.fft
+import scipy.special
+from numpy.typing import NDArray
+
+from gravdask.scattering import fused
+from gravdask.scattering.cascade import EDGE_SD, FADE, Group, Node, Stage
+from gravdask.scattering.fft import forward, inverse, inverse_modulus, leaf, places, twiddles
+from gravdask.scattering.lanes import LANES
+from gravdask.scattering.scratch import SCRATCH, Signals
+from gravdask.scattering.tiles import Pooler
+
+
+@lru_cache(maxsize=32)
+def _turns(samples: int) -> NDArray[np.float32]:
+    """Cosine and sine of 2 pi k / samples for k up to samples / 2, in pairs."""
+    angle = 2.0 * np.pi * np.arange(samples // 2 + 1) / samples
+    return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32).ravel()
+
+
+@lru_cache(maxsize=8)
+def _fade() -> NDArray[np.float64]:
+    """Rise from 0 to 1, both to within 1e-13, that has nothing to say to any but the longest periods."""
+    sd = FADE / 2 / EDGE_SD
+    return np.asarray(scipy.special.ndtr((np.arange(FADE) + 0.5 - FADE / 2) / sd))
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """A batch of windows.
+
+    Attributes
+    ----------
+    batch
+        Its number.
+    signal, at
+        Signal, and place [samples of the stage], of each window in it.
+    """
+
+    batch: int
+    signal: NDArray[np.intp]
+    at: NDArray[np.intp]
+
+    def begins(self, slots: NDArray[np.intp], sink: Signals) -> NDArray[np.int64]:
+        """Where in the next stage's signals the lanes are written to; lanes without a window go to waste."""
+        begins = np.full(LANES, sink.waste, dtype=np.int64)
+        begins[: self.at.size] = slots[self.signal] * sink.length + sink.halo + self.at // 4
+        return begins
+
+
+@dataclass
+class Found:
+    """What the batches of a group have found of one node, lane by lane.
+
+    Attributes
+    ----------
+    moments
+        Shape (tiles of a window, ranks, lanes).
+    energies, peaks
+        Sum of squares over each window, and largest square, shape (lanes,).
+    children
+        The same of the nodes that follow.
+    """
+
+    moments: NDArray[np.float32]
+    energies: NDArray[np.float32]
+    peaks: NDArray[np.float32]
+    children: list[Found]
+
+
+class GroupRun:
+    """The transform of all windows of a group.
+
+    Parameters
+    ----------
+    stage, group
+        The stage and its group.
+    pooler
+        Pools moduli over tiles.
+    windows
+        Numbers of the windows that are needed.
+    sinks
+        Signals of the next stage, by order.
+    """
+
+    def __init__(
+        self, stage: Stage, group: Group, pooler: Pooler, windows: NDArray[np.intp], sinks: dict[int, Signals]
+    ) -> None:
+        self.stage, self.group, self.pooler, self.windows, self.sinks = stage, group, pooler, windows, sinks
+        self.lanes = group.signals * windows.size
+        self.vectors = -(-self.lanes // LANES)
+        self.buffer = SCRATCH.vectors("buffer", 2 * stage.samples)
+        self.moduli = SCRATCH.vectors("moduli", stage.samples)
+        self.energies = SCRATCH.vectors("energies", self.vectors)
+        self.energies.fill(0.0)
+        self.found = [self._room(node) for node in group.nodes]
+        self.factors, self.begins = twiddles(stage.samples)
+
+    def _room(self, node: Node) -> Found:
+        """Make room for the results of a node."""
+        tiles, ranks, _, _ = self.pooler.window(self.stage, node.level)
+        name = int(node.rows[0])
+        moments = SCRATCH.vectors(("moments", name), tiles * ranks * self.vectors)
+        energies, peaks = (SCRATCH.vectors((kind, name), self.vectors) for kind in ("energies", "peaks"))
+        children = [self._room(child) for child in node.children]
+        return Found(moments.reshape(tiles, ranks, -1), energies, peaks, children)
+
+    def run(self, source: Signals) -> None:
+        """Transform all windows of all signals."""
+        stage = self.stage
+        signal, window = np.divmod(np.arange(self.lanes), max(self.windows.size, 1))
+        at = self.windows[window] * stage.step
+        # lanes without a window repeat the first one; nobody looks at them
+        begins = np.zeros(self.vectors * LANES, dtype=np.int64)
+        begins[: self.lanes] = signal * source.length + at
+        for batch in range(self.vectors):
+            part = slice(batch * LANES, min((batch + 1) * LANES, self.lanes))
+            lanes = Lanes(batch, signal[part], at[part])
+            mine = begins[batch * LANES : (batch + 1) * LANES]
+            spectrum = self._record(source, mine, lanes) if self.group.order == 0 else self._taken(source, mine, lanes)
+            for node, found in zip(self.group.nodes, self.found, strict=True):
+                self._node(node, found, spectrum, stage.samples, lanes, 1)
+
+    def _record(self, source: Signals, begins: NDArray[np.int64], lanes: Lanes) -> NDArray[np.float64]:
+        """Spectra of windows of the record, in double precision; hand the record on."""
+        samples = self.stage.samples
+        rows = SCRATCH.flat("rows", LANES * samples, "float64").reshape(LANES, samples)
+        for lane, begin in enumerate(begins):
+            rows[lane] = source.flat[begin : begin + samples]
+        level = rows.mean(axis=-1, keepdims=True)
+        rows -= level
+        rows[:, :FADE] *= _fade()
+        rows[:, -FADE:] *= _fade()[::-1]
+        spectra = scipy.fft.rfft(rows, axis=-1)
+        numbers = 2 * spectra.shape[1]
+        laid: NDArray[np.float64] = SCRATCH.flat("record", numbers * LANES, "float64")
+        fused.gather(spectra.view(np.float64).reshape(-1), np.arange(LANES) * numbers, numbers, laid)
+        if self.group.slots is not None:
+            response = self.stage.responses[True, 0]
+            coarse = samples // 4
+            passed = spectra[:, : response.size] * response
+            folded = passed[:, : coarse // 2 + 1].copy()
+            over = np.arange(coarse - response.size + 1, coarse // 2 + 1)
+            folded[:, over] += passed[:, coarse - over].conj()
+            decimated = scipy.fft.irfft(folded, coarse, axis=-1, norm="forward")
+            first, count = self.stage.halo // 4, self.stage.step // 4
+            for lane, at in enumerate(lanes.at):
+                self.sinks[0].put(0, at // 4, decimated[lane, first : first + count] + level[lane])
+        return laid
+
+    def _taken(self, source: Signals, begins: NDArray[np.int64], lanes: Lanes) -> NDArray[np.float32]:
+        """Spectra of windows of moduli that an earlier stage handed on; hand them on once more."""
+        samples = self.stage.samples
+        fused.gather(source.flat, begins, samples, self.moduli)
+        fused.energy(self.moduli, samples, self.energies, lanes.batch)
+        spectrum = self._spectrum(samples, self._bins(self.group.nodes, self.group.slots, samples, 0), 0)
+        if self.group.slots is not None:
+            self._hand_on(spectrum, 0, self.group.slots, lanes, self.sinks[self.group.order])
+        return spectrum
+
+    def _node(
+        self, node: Node, found: Found, spectrum: NDArray[np.floating], bins_in: int, lanes: Lanes, depth: int
+    ) -> None:
+        """Apply a wavelet to a batch: modulus, pooling, what follows, what is handed on."""
+        stage = self.stage
+        bins = stage.samples >> node.level
+        lay = fused.lay4 if leaf(bins) == 4 else fused.lay8
+        lay(spectrum, bins_in, node.start, node.values, places(bins), bins, self.buffer)
+        inverse_modulus(
+            self.buffer, bins, self.factors, self.begins, self.moduli, found.energies, found.peaks, lanes.batch
+        )
+        self.pooler.pool(stage, node.level, self.moduli, found.moments, lanes.batch)
+        slots = node.slots
+        if slots is not None and node.level == 2:
+            # at the next stage's rate already
+            sink = self.sinks[self.group.order + depth]
+            fused.scatter_back(self.moduli, stage.halo >> 2, stage.step >> 2, lanes.begins(slots, sink), sink.flat)
+            slots = None
+        if not node.children and slots is None:
+            return
+        mine = self._spectrum(bins, self._bins(node.children, slots, bins, node.level), depth)
+        for child, follower in zip(node.children, found.children, strict=True):
+            self._node(child, follower, mine, bins, lanes, depth + 1)
+        if slots is not None:
+            self._hand_on(mine, node.level, slots, lanes, self.sinks[self.group.order + depth])
+
+    def _bins(self, nodes: tuple[Node, ...], slots: NDArray[np.intp] | None, bins: int, level: int) -> int:
+        """Bins of a half spectrum that anything needs."""
+        reach = [max(1 - n.start, n.start + n.values.size) for n in nodes]
+        if slots is not None:
+            reach.append(self.stage.responses[False, level].size)
+        return min(max(reach), bins // 2 + 1)
+
+    def _spectrum(self, samples: int, bins: int, depth: int) -> NDArray[np.float32]:
+        """Half spectrum of the moduli, which are overwritten."""
+        spectrum = SCRATCH.vectors(("spectrum", depth), samples + 2)
+        forward(self.moduli, 0, samples // 2, self.factors, self.begins)
+        fused.unpack(self.moduli, samples, places(samples // 2), _turns(samples), bins, spectrum)
+        return spectrum
+
+    def _hand_on(
+        self, spectrum: NDArray[np.float32], level: int, slots: NDArray[np.intp], lanes: Lanes, sink: Signals
+    ) -> None:
+        """Low-pass, decimate to a quarter of the stage's rate, and write to the next stage's signals."""
+        stage = self.stage
+        coarse = stage.samples // 4
+        middle = SCRATCH.vectors("middle", coarse + 2)
+        response = stage.responses[False, level]
+        fused.lay_real(spectrum, response, places(coarse // 2), _turns(coarse), coarse, middle, self.buffer)
+        inverse(self.buffer, 0, coarse // 2, self.factors, self.begins)
+        fused.scatter_back(self.buffer, stage.halo // 4, stage.step // 4, lanes.begins(slots, sink), sink.flat)

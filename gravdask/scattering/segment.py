@@ -1,0 +1,114 @@
+"""One segment with its halo and its gaps: the fast transform where it is sure, the careful one where it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from gravdask.gaps import level_gaps
+from gravdask.scattering.cascade import Shape, coarsest, plan, reach_sd
+from gravdask.scattering.engine import scatter_segment
+from gravdask.scattering.geometry import GAP_MARGIN, HALO_SD, TAPER_SAMPLES, fit_window, least_halo, low_pass_sd
+from gravdask.scattering.kernel import Tree, scatter
+from gravdask.scattering.lanes import LANES
+from gravdask.scattering.pooling import FramePool, LowPassPool
+from gravdask.scattering.tiles import Pooler
+
+LARGEST_SAMPLE = 1e37
+"""Samples of a larger magnitude count as missing: no coefficient exceeds the largest sample, and must fit float32."""
+SEGMENT_SAMPLES = 3 << 18
+"""Length of a segment chosen without being asked for [samples], about; its halo is a small part of it."""
+MOST_HALO = 0.15
+"""Share of a segment that the halos may take where its length is not given."""
+
+
+@lru_cache(maxsize=64)
+def pooler_for(tree: Tree, kind: str, T: int, step: int, frames: int | None) -> Pooler:
+    """Lay out segments of ``frames`` frames; None chooses as many as fill whole batches of windows."""
+    one = Pooler(kind, T, step, 1, 0)
+    grain = max(coarsest(tree), min(one.tile_limit, one.tile_wish))
+    sd = math.hypot(reach_sd(tree), low_pass_sd(one.T_low))
+    halo = -(-(math.ceil(HALO_SD * sd) + GAP_MARGIN) // grain) * grain
+    if frames is None:
+        batch = LANES * plan(tree, Shape(one.tile_limit, one.tile_wish), 1 << 62)[0].step
+        batches = max(SEGMENT_SAMPLES // batch, 1)
+        while batches * batch - 2 * halo < step or 2 * halo > MOST_HALO * batches * batch:
+            batches *= 2
+        return Pooler(kind, T, step, (batches * batch - 2 * halo) // step, halo)
+    return Pooler(kind, T, step, frames, halo)
+
+
+def transform_segment(
+    window: NDArray[np.float64], tree: Tree, pooler: Pooler, n_paths: int, min_valid: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Transform one segment with its halo; see `ScatteringNetwork.transform_window`."""
+    coefficients = np.full((n_paths, pooler.frames), np.nan, dtype=np.float32)
+    valid = np.abs(window) <= LARGEST_SAMPLE
+    if not valid.any():
+        return coefficients, np.zeros(pooler.frames, dtype=np.float32)
+    whole = bool(valid.all())
+    fraction = np.ones(pooler.frames) if whole else pooler.records(valid[np.newaxis].astype(np.float64))[0]
+    fraction = np.clip(fraction, 0.0, 1.0)
+    usable = fraction >= min_valid - 1e-9
+    if usable.any():
+        levelled = level_gaps(window if whole else np.where(valid, window, np.nan), TAPER_SAMPLES)
+        if numba.config.DISABLE_JIT:
+            transformed = np.zeros((n_paths, pooler.frames), dtype=np.float32)
+            doubtful = np.tile(usable, (n_paths, 1))
+        else:
+            transformed, doubtful = scatter_segment(levelled, tree, pooler, usable)
+        _make_sure(levelled, tree, pooler, doubtful, transformed)
+        transformed[0, usable] = _order_zero(window, valid, pooler, usable)
+        coefficients[:, usable] = transformed[:, usable]
+    return coefficients, fraction.astype(np.float32)
+
+
+def _make_sure(
+    record: NDArray[np.float64],
+    tree: Tree,
+    pooler: Pooler,
+    doubtful: NDArray[np.bool_],
+    transformed: NDArray[np.float32],
+) -> None:
+    """Do doubtful coefficients in double precision, in windows of their own."""
+    doubtful[0] = False
+    if not doubtful.any():
+        return
+    least = least_halo(tree.J, tree.Q, pooler.T_low)
+    grain = max(coarsest(tree), pooler.step if pooler.T_low else 1)
+    geometry = fit_window(pooler.step, grain, least, None, 0.5 if pooler.T_low else 0.8)
+    level = pooler.step.bit_length() - 1
+    first = geometry.halo >> level
+    pool: LowPassPool | FramePool = FramePool(pooler.kind, pooler.T, geometry.halo, geometry.frames)
+    if pooler.T_low:
+        pool = LowPassPool(geometry.samples, pooler.T, level, first, first + geometry.frames)
+    padded = np.pad(record, geometry.samples)
+    for begin in range(0, pooler.frames, geometry.frames):
+        frames = slice(begin, min(begin + geometry.frames, pooler.frames))
+        wanted = doubtful[1:, frames].any(axis=1)
+        if wanted.any():
+            at = geometry.samples + pooler.halo + begin * pooler.step - geometry.halo
+            part = padded[at : at + geometry.samples]
+            sure = scatter(part, tree, pool, geometry.frames, np.concatenate([[False], wanted]))
+            np.copyto(transformed[:, frames], sure[:, : frames.stop - begin], where=doubtful[:, frames])
+
+
+def _order_zero(
+    window: NDArray[np.float64], valid: NDArray[np.bool_], pooler: Pooler, usable: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Pool the valid samples themselves in the usable frames; levelled gaps have no share in it."""
+    offset = window[valid].mean()
+    if pooler.kind in {"lowpass", "mean"}:
+        both = np.stack([np.where(valid, window - offset, 0.0), valid.astype(np.float64)])
+        total, weight = pooler.records(both)[:, usable]
+        pooled: NDArray[np.float64] = total / weight + offset
+        return pooled
+    reduce: Callable[..., Any] = np.nanmedian if pooler.kind == "median" else np.nanmax
+    segment = np.where(valid, window, np.nan)[pooler.halo : pooler.halo + pooler.frames * pooler.T]
+    return np.asarray(reduce(segment.reshape(pooler.frames, pooler.T)[usable], axis=-1), dtype=np.float64)
