@@ -7,6 +7,7 @@ stage, low-pass the modulus, decimate it and hand it on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,9 +19,12 @@ from numpy.typing import NDArray
 from gravdask.scattering import fused
 from gravdask.scattering.cascade import EDGE_SD, FADE, Group, Node, Stage
 from gravdask.scattering.fft import forward, inverse, inverse_modulus, leaf, places, twiddles
-from gravdask.scattering.lanes import LANES
+from gravdask.scattering.lanes import LANES, Singles
 from gravdask.scattering.scratch import SCRATCH, Signals
 from gravdask.scattering.tiles import Pooler
+
+LEVELS_A_STAGE = 2
+"""Powers of two from one stage's rate to the next."""
 
 
 @lru_cache(maxsize=32)
@@ -62,21 +66,33 @@ class Lanes:
 
 @dataclass
 class Found:
-    """What the batches of a group have found of one node, lane by lane.
+    """A node at work, and what its batches have found, lane by lane.
 
     Attributes
     ----------
+    node
+        The node.
     moments
         Shape (tiles of a window, ranks, lanes).
     energies, peaks
         Sum of squares over each window, and largest square, shape (lanes,).
+    lay
+        Multiplies spectra by the wavelet and lays the product out.
+    pool
+        Pools a batch of moduli over tiles, into ``moments``.
+    needed
+        Bins of the spectrum of the moduli that anything needs; 0 if nothing does.
     children
         The same of the nodes that follow.
     """
 
+    node: Node
     moments: NDArray[np.float32]
     energies: NDArray[np.float32]
     peaks: NDArray[np.float32]
+    lay: Callable[..., None]
+    pool: Callable[[Singles, int], None]
+    needed: int
     children: list[Found]
 
 
@@ -109,13 +125,26 @@ class GroupRun:
         self.factors, self.begins = twiddles(stage.samples)
 
     def _room(self, node: Node) -> Found:
-        """Make room for the results of a node."""
+        """Make ready for a node, and make room for its results."""
         tiles, ranks, _, _ = self.pooler.window(self.stage, node.level)
         name = int(node.rows[0])
-        moments = SCRATCH.vectors(("moments", name), tiles * ranks * self.vectors)
+        moments = SCRATCH.vectors(("moments", name), tiles * ranks * self.vectors).reshape(tiles, ranks, -1)
         energies, peaks = (SCRATCH.vectors((kind, name), self.vectors) for kind in ("energies", "peaks"))
+        pool = self.pooler.tile_kernel(self.stage, node.level, moments)
+        # at level 2, moduli are at the next stage's rate already
+        passed = node.slots if node.level < LEVELS_A_STAGE else None
+        bins = self.stage.samples >> node.level
+        needed = self._needed(node.children, passed, bins, node.level)
+        lay = fused.lay4 if leaf(bins) == 4 else fused.lay8
         children = [self._room(child) for child in node.children]
-        return Found(moments.reshape(tiles, ranks, -1), energies, peaks, children)
+        return Found(node, moments, energies, peaks, lay, pool, needed, children)
+
+    def _needed(self, nodes: tuple[Node, ...], slots: NDArray[np.intp] | None, bins: int, level: int) -> int:
+        """Bins of a half spectrum that wavelets, or the low-pass of what is handed on, ask for."""
+        reach = [max(1 - n.start, n.start + n.values.size) for n in nodes]
+        if slots is not None:
+            reach.append(self.stage.responses[False, level].size)
+        return min(max(reach, default=0), bins // 2 + 1)
 
     def run(self, source: Signals) -> None:
         """Transform all windows of all signals."""
@@ -130,8 +159,8 @@ class GroupRun:
             lanes = Lanes(batch, signal[part], at[part])
             mine = begins[batch * LANES : (batch + 1) * LANES]
             spectrum = self._record(source, mine, lanes) if self.group.order == 0 else self._taken(source, mine, lanes)
-            for node, found in zip(self.group.nodes, self.found, strict=True):
-                self._node(node, found, spectrum, stage.samples, lanes, 1)
+            for found in self.found:
+                self._node(found, spectrum, stage.samples, lanes, 1)
 
     def _record(self, source: Signals, begins: NDArray[np.int64], lanes: Lanes) -> NDArray[np.float64]:
         """Spectra of windows of the record, in double precision; hand the record on."""
@@ -165,49 +194,38 @@ class GroupRun:
         samples = self.stage.samples
         fused.gather(source.flat, begins, samples, self.moduli)
         fused.energy(self.moduli, samples, self.energies, lanes.batch)
-        spectrum = self._spectrum(samples, self._bins(self.group.nodes, self.group.slots, samples, 0), 0)
+        spectrum = self._spectrum(samples, self._needed(self.group.nodes, self.group.slots, samples, 0), 0)
         if self.group.slots is not None:
             self._hand_on(spectrum, 0, self.group.slots, lanes, self.sinks[self.group.order])
         return spectrum
 
-    def _node(
-        self, node: Node, found: Found, spectrum: NDArray[np.floating], bins_in: int, lanes: Lanes, depth: int
-    ) -> None:
+    def _node(self, found: Found, spectrum: NDArray[np.floating], bins_in: int, lanes: Lanes, depth: int) -> None:
         """Apply a wavelet to a batch: modulus, pooling, what follows, what is handed on."""
-        stage = self.stage
+        node, stage = found.node, self.stage
         bins = stage.samples >> node.level
-        lay = fused.lay4 if leaf(bins) == 4 else fused.lay8
-        lay(spectrum, bins_in, node.start, node.values, places(bins), bins, self.buffer)
+        found.lay(spectrum, bins_in, node.start, node.values, places(bins), bins, self.buffer)
         inverse_modulus(
             self.buffer, bins, self.factors, self.begins, self.moduli, found.energies, found.peaks, lanes.batch
         )
-        self.pooler.pool(stage, node.level, self.moduli, found.moments, lanes.batch)
-        slots = node.slots
-        if slots is not None and node.level == 2:
-            # at the next stage's rate already
+        found.pool(self.moduli, lanes.batch)
+        if node.slots is not None and node.level == LEVELS_A_STAGE:
             sink = self.sinks[self.group.order + depth]
-            fused.scatter_back(self.moduli, stage.halo >> 2, stage.step >> 2, lanes.begins(slots, sink), sink.flat)
-            slots = None
-        if not node.children and slots is None:
+            rows = lanes.begins(node.slots, sink)
+            fused.scatter_back(self.moduli, stage.halo >> node.level, stage.step >> node.level, rows, sink.flat)
+        if not found.needed:
             return
-        mine = self._spectrum(bins, self._bins(node.children, slots, bins, node.level), depth)
-        for child, follower in zip(node.children, found.children, strict=True):
-            self._node(child, follower, mine, bins, lanes, depth + 1)
-        if slots is not None:
-            self._hand_on(mine, node.level, slots, lanes, self.sinks[self.group.order + depth])
+        mine = self._spectrum(bins, found.needed, depth)
+        for child in found.children:
+            self._node(child, mine, bins, lanes, depth + 1)
+        if node.slots is not None and node.level < LEVELS_A_STAGE:
+            self._hand_on(mine, node.level, node.slots, lanes, self.sinks[self.group.order + depth])
 
-    def _bins(self, nodes: tuple[Node, ...], slots: NDArray[np.intp] | None, bins: int, level: int) -> int:
-        """Bins of a half spectrum that anything needs."""
-        reach = [max(1 - n.start, n.start + n.values.size) for n in nodes]
-        if slots is not None:
-            reach.append(self.stage.responses[False, level].size)
-        return min(max(reach), bins // 2 + 1)
-
-    def _spectrum(self, samples: int, bins: int, depth: int) -> NDArray[np.float32]:
+    def _spectrum(self, samples: int, needed: int, depth: int) -> NDArray[np.float32]:
         """Half spectrum of the moduli, which are overwritten."""
         spectrum = SCRATCH.vectors(("spectrum", depth), samples + 2)
-        forward(self.moduli, 0, samples // 2, self.factors, self.begins)
-        fused.unpack(self.moduli, samples, places(samples // 2), _turns(samples), bins, spectrum)
+        half = samples // 2
+        forward(self.moduli, 0, half, self.factors, self.begins)
+        fused.unpack(self.moduli, samples, places(half), _turns(samples), needed, spectrum)
         return spectrum
 
     def _hand_on(

@@ -24,6 +24,7 @@ from gravdask.scattering.lanes import (
     compiled_relaxed,
     inlined,
     interleave,
+    larger,
     load,
     load_double,
     pointer,
@@ -167,12 +168,12 @@ def pool_sum(samples: Singles, first: int, tiles: int, length: int, out: Singles
 @compiled
 def pool_max(samples: Singles, first: int, tiles: int, length: int, out: Singles, at: int, stride: int) -> None:
     """Largest of the real samples of each tile of ``length`` samples."""
+    source, target = pointer(samples), pointer(out)
     for tile in range(tiles):
-        for lane in range(LANES):
-            largest = samples[first * LANES + lane]
-            for t in range(first + 1, first + length):
-                largest = max(largest, samples[t * LANES + lane])
-            out[(at + tile * stride) * LANES + lane] = largest
+        largest = load(source, first)
+        for t in range(first + 1, first + length):
+            largest = larger(largest, load(source, t))
+        store(target, at + tile * stride, largest)
         first += length
 
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 LANES = 16
 """Windows that are transformed together."""
 
-KERNELS = ("lanes", "butterflies", "fft", "fused")
+KERNELS = ("lanes", "butterflies", "fft", "fused", "medians")
 """Modules of the kernels and of what is inlined into them."""
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -261,6 +261,27 @@ def larger(typing: Any, a: Any, b: Any) -> Any:  # noqa: ANN401
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
         return builder.select(builder.fcmp_ordered(">", *arguments), *arguments)
+
+    return VECTOR(VECTOR, VECTOR), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def smaller(typing: Any, a: Any, b: Any) -> Any:  # noqa: ANN401
+    """The smaller of two numbers in every lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        return builder.select(builder.fcmp_ordered("<", *arguments), *arguments)
+
+    return VECTOR(VECTOR, VECTOR), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def below(typing: Any, a: Any, b: Any) -> Any:  # noqa: ANN401
+    """1 in every lane where the first number is less than the second, else 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
+        one, none = ir.Constant(_SINGLE, [1.0] * LANES), ir.Constant(_SINGLE, [0.0] * LANES)
+        return builder.select(builder.fcmp_ordered("<", *arguments), one, none)
 
     return VECTOR(VECTOR, VECTOR), generate
 

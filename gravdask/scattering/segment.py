@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numba
 import numpy as np
@@ -109,6 +107,15 @@ def _order_zero(
         total, weight = pooler.records(both)[:, usable]
         pooled: NDArray[np.float64] = total / weight + offset
         return pooled
-    reduce: Callable[..., Any] = np.nanmedian if pooler.kind == "median" else np.nanmax
-    segment = np.where(valid, window, np.nan)[pooler.halo : pooler.halo + pooler.frames * pooler.T]
-    return np.asarray(reduce(segment.reshape(pooler.frames, pooler.T)[usable], axis=-1), dtype=np.float64)
+    part = slice(pooler.halo, pooler.halo + pooler.frames * pooler.T)
+    frames = window[part].reshape(pooler.frames, pooler.T)
+    whole = valid[part].reshape(frames.shape).all(axis=1)
+    found = np.empty(pooler.frames)
+    # those that know NaN are ten times slower
+    plain, careful = (np.median, np.nanmedian) if pooler.kind == "median" else (np.max, np.nanmax)
+    found[usable & whole] = plain(frames[usable & whole], axis=-1)
+    gappy = usable & ~whole
+    if gappy.any():
+        there = valid[part].reshape(frames.shape)[gappy]
+        found[gappy] = careful(np.where(there, frames[gappy], np.nan), axis=-1)
+    return found[usable]

@@ -8,6 +8,7 @@ of its neighbourhood. So windows need no halo for the low-pass, and frames know 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from gravdask.scattering import fused
 from gravdask.scattering.cascade import Stage
 from gravdask.scattering.geometry import low_pass_sd
-from gravdask.scattering.lanes import LANES
+from gravdask.scattering.lanes import LANES, Singles
+from gravdask.scattering.medians import medians
 from gravdask.scattering.scratch import SCRATCH
 
 TILE = 256
@@ -138,24 +140,15 @@ class Pooler:
             return count, 1, first, 1
         return count // length, self.rank(stage.tile), first, length
 
-    def pool(
-        self, stage: Stage, level: int, buffer: NDArray[np.float32], moments: NDArray[np.float32], batch: int
-    ) -> None:
-        """Pool a batch of moduli over tiles."""
+    def tile_kernel(self, stage: Stage, level: int, moments: NDArray[np.float32]) -> Callable[[Singles, int], None]:
+        """How a batch of moduli is pooled over tiles: a function of the moduli and the number of the batch."""
         tiles, rank, first, length = self.window(stage, level)
-        stride = moments.shape[2] // LANES
+        out, stride = moments.reshape(-1), moments.shape[2] // LANES
         if self.kind == "lowpass":
-            weigh = self._weights(stage.tile, stage.log2_step + level, rank)
-            fused.pool_weighted(buffer, first, tiles, weigh, moments.reshape(-1), batch, stride)
-        elif self.kind == "max":
-            fused.pool_max(buffer, first, tiles, length, moments.reshape(-1), batch, stride)
-        else:
-            fused.pool_sum(buffer, first, tiles, length, moments.reshape(-1), batch, stride)
-
-    @staticmethod
-    def _weights(tile: int, level: int, rank: int) -> NDArray[np.float32]:
-        """Weights in single precision."""
-        return _single_weights(tile, level, rank)
+            weigh = _single_weights(stage.tile, stage.log2_step + level, rank)
+            return lambda moduli, batch: fused.pool_weighted(moduli, first, tiles, weigh, out, batch, stride)
+        kernel = fused.pool_max if self.kind == "max" else fused.pool_sum
+        return lambda moduli, batch: kernel(moduli, first, tiles, length, out, batch, stride)
 
     def frames_of(self, tiled: NDArray[np.floating], tile: int, level: int) -> NDArray[np.floating]:
         """Pool tiles (n, tiles, rank) of a whole segment over its frames; ``level`` is that of what was tiled."""
@@ -172,7 +165,13 @@ class Pooler:
         within = tiled[:, first : first + self.frames * count, 0].reshape(-1, self.frames, count)
         if self.kind == "mean":
             return np.asarray(within.sum(axis=-1, dtype=np.float64) / (self.T >> level), dtype=tiled.dtype)
-        return np.asarray((np.median if self.kind == "median" else np.max)(within, axis=-1))
+        if self.kind == "max":
+            return np.asarray(within.max(axis=-1))
+        out = np.empty((tiled.shape[0], self.frames), dtype=np.float32)
+        room = SCRATCH.vectors("median", count + 3)
+        bits = room[count * LANES : (count + 1) * LANES].view(np.uint32)
+        medians(tiled.reshape(tiled.shape[0], -1), first, count, room, bits, out)
+        return out
 
     def frames_from(
         self, stage: Stage, level: int, moments: NDArray[np.float32], signals: int, windows: NDArray[np.intp]
