@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -41,6 +42,8 @@ BLANK = "#eceef0"
 _BINS_A_SD = 16
 _QUIETEST_PERCENT = 1.0
 _NAMED_ROWS = 3
+MANY_DECADES = 1e3
+"""Ratio of an axis' ends beyond which only whole decades are labelled."""
 
 
 def draw_bank(paths: xr.Dataset, sampling_rate: float, *, samples: int | None = None) -> Figure:
@@ -346,11 +349,20 @@ def _caption(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", size=8.5, color=INK)
 
 
+class _Ticks(LogLocator):
+    """Ticks at 1, 2 and 5 of each decade, or at each decade alone where there are many."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:  # noqa: ANN401
+        """Give the ticks between two limits."""
+        many = vmin > 0 and vmax / vmin > MANY_DECADES
+        return LogLocator(10, subs=(1.0,) if many else (1.0, 2.0, 5.0), numticks=20).tick_values(vmin, vmax)
+
+
 def _log_axis(axes: Axes, *, vertical: bool = False) -> None:
     """Make an axis logarithmic with plain numbers."""
     (axes.set_yscale if vertical else axes.set_xscale)("log")
     axis = axes.yaxis if vertical else axes.xaxis
-    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=20))
+    axis.set_major_locator(_Ticks(10, numticks=20) if vertical else LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=20))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
