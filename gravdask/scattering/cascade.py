@@ -87,6 +87,8 @@ class Group:
         0 for the record, 1 for first-order moduli, 2 for second-order ones.
     signals
         Number of signals.
+    rows
+        Path number of each, shape (n_signals,).
     nodes
         The wavelets applied to each.
     slots
@@ -95,6 +97,7 @@ class Group:
 
     order: int
     signals: int
+    rows: NDArray[np.intp]
     nodes: tuple[Node, ...]
     slots: NDArray[np.intp] | None
 
@@ -252,6 +255,10 @@ class _Builder:
     samples: int
     outgoing: list[list[Key]]
 
+    def rows(self, keys: list[Key]) -> NDArray[np.intp]:
+        """Path numbers of signals."""
+        return np.array([self.numbers[key] for key in keys], dtype=np.intp)
+
     def slots(self, order: int, keys: list[Key]) -> NDArray[np.intp] | None:
         """Places of signals in the next stage, if a wavelet of a later stage follows them."""
         bank = self.draft.banks[order] if order < len(self.draft.banks) else ()
@@ -276,8 +283,8 @@ class _Builder:
         bins = self.samples >> level
         own = max(self.draft.tree.level(wavelet.j) - 2 * self.number, level)
         return Node(
-            rows=np.array([self.numbers[key] for key in keys], dtype=np.intp),
-            parents=np.array([self.numbers[key[:-1]] for key in keys], dtype=np.intp),
+            rows=self.rows(keys),
+            parents=self.rows([key[:-1] for key in keys]),
             level=own,
             start=band.start,
             values=_gains(band, bins, order == 0),
@@ -300,7 +307,7 @@ def _stage(
     samples, halo, step = _window(reach, grain, -(-longest >> (2 * number)), WINDOWS[min(number, 2)])
     builder = _Builder(draft, numbers, number, samples, [[] for _ in draft.banks])
     groups = tuple(
-        Group(order, len(keys), builder.nodes(order, keys, 0), builder.slots(order, keys))
+        Group(order, len(keys), builder.rows(keys), builder.nodes(order, keys, 0), builder.slots(order, keys))
         for order, keys in enumerate(incoming)
         if keys
     )

@@ -9,6 +9,7 @@ not are doubtful, and whoever calls it lets `kernel` do them in double precision
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from gravdask.scattering.cascade import Node, Shape, Stage, plan, reach_sd
 from gravdask.scattering.filters import paths
 from gravdask.scattering.geometry import HALO_SD, low_pass_sd
 from gravdask.scattering.kernel import Tree
+from gravdask.scattering.lanes import LANES
 from gravdask.scattering.scratch import Signals
 from gravdask.scattering.tiles import Pooler
 
@@ -57,7 +59,7 @@ def scatter_segment(
         Coefficients that may be further from double precision than 1e-4 of themselves, shape (n_paths, frames).
     """
     result = np.zeros((len(paths(tree.J, tree.Q, tree.max_order)), wanted.size), dtype=np.float32)
-    least, doubtful = np.zeros_like(result), np.zeros(result.shape, dtype=bool)
+    handed, doubtful = np.zeros_like(result), np.zeros(result.shape, dtype=bool)
     largest = float(np.abs(record).max())
     if largest == 0.0:
         return result, doubtful
@@ -72,11 +74,7 @@ def scatter_segment(
         for group in stage.groups:
             run = GroupRun(stage, group, pooler, windows, sinks)
             run.run(signals[group.order])
-            # what was handed on is single precision, the record is double
-            taken = np.sqrt(run.energies / np.float32(stage.samples)) * np.float32(CLEAR if group.order else 0.0)
-            for node, found in zip(group.nodes, run.found, strict=True):
-                gain = float(node.error_gain) if group.order else 0.0
-                _collect(run, node, found, taken, gain, (result, least, doubtful))
+            _collect_group(run, _Into(result, doubtful, handed, 3.0 * reach_sd(tree)))
         signals = sinks
     result *= np.float32(scale)
     return result, doubtful & wanted
@@ -114,28 +112,61 @@ def _windows(stage: Stage, tree: Tree, pooler: Pooler, wanted: NDArray[np.bool_]
     return np.flatnonzero(needed)
 
 
+@dataclass(frozen=True)
+class _Into:
+    """Arrays of all paths and frames, shape (n_paths, frames), and how far errors spread.
+
+    Attributes
+    ----------
+    result, doubtful
+        What `scatter_segment` gives.
+    handed
+        Errors that signals take with them to later stages.
+    spread
+        How far from where it stands an error is seen by the wavelets that follow [samples of the record].
+    """
+
+    result: NDArray[np.float32]
+    doubtful: NDArray[np.bool_]
+    handed: NDArray[np.float32]
+    spread: float
+
+
+def _collect_group(run: GroupRun, into: _Into) -> None:
+    """Collect what a group has found."""
+    taken = np.zeros(run.vectors * LANES, dtype=np.float32)
+    if run.group.order:
+        # what was handed on is single precision, the record is double
+        taken = np.float32(CLEAR) * np.sqrt(run.energies / np.float32(run.stage.samples))
+        _hand_errors(run, run.group.rows, taken, into)
+    for node, found in zip(run.group.nodes, run.found, strict=True):
+        _collect(run, node, found, taken, float(node.error_gain) if run.group.order else 0.0, into)
+
+
+def _hand_errors(run: GroupRun, rows: NDArray[np.intp], errors: NDArray[np.floating], into: _Into) -> None:
+    """Note the errors of windows, shape (lanes,), with the frames that later stages see them in."""
+    reached = run.pooler.reached(run.stage, run.windows.tobytes(), into.spread)
+    mine = errors[: run.lanes].reshape(rows.size, run.windows.size).astype(np.float32)
+    fused.hand_errors(mine, reached, rows, into.handed)
+
+
 def _collect(
-    run: GroupRun,
-    node: Node,
-    found: Found,
-    parent_errors: NDArray[np.floating],
-    gain: float,
-    into: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]],
+    run: GroupRun, node: Node, found: Found, parent_errors: NDArray[np.floating], gain: float, into: _Into
 ) -> None:
     """Pool what the batches found of a node and its followers over frames; mark what is too quiet to be sure of.
 
     ``parent_errors`` are those of the windows that the node was made from, shape (lanes,). Where these do not know what
-    happened at an earlier stage, ``gain`` times the errors of the parent's frames are added. Results, errors and marks
-    go ``into`` the arrays of all paths.
+    happened at an earlier stage, ``gain`` times the errors that were handed on are added.
     """
     stage, signals, count = run.stage, run.group.signals, run.windows.size
-    result, least, doubtful = into
     pooled = run.pooler.frames_from(stage, node.level, found.moments, signals, run.windows)
-    result[node.rows] = pooled * node.gains[:, np.newaxis]
+    into.result[node.rows] = pooled * node.gains[:, np.newaxis]
     errors = _clear_of(run, node, found) + node.error_gain * parent_errors
     shares, spans = run.pooler.shares(stage, run.windows.tobytes())
     mine = errors[: run.lanes].reshape(signals, count).astype(np.float32)
-    fused.doubt(pooled, mine, shares, spans, FLOOR, node.rows, node.parents, gain, least, doubtful)
+    fused.doubt(pooled, mine, shares, spans, FLOOR, node.rows, node.parents, gain, into.handed, into.doubtful)
+    if node.slots is not None:
+        _hand_errors(run, node.rows, errors, into)
     for child, follower in zip(node.children, found.children, strict=True):
         _collect(run, child, follower, errors, 0.0, into)
 

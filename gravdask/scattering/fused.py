@@ -331,21 +331,30 @@ def doubt(
     rows: NDArray[np.intp],
     parents: NDArray[np.intp],
     gain: float,
-    least: NDArray[np.float32],
+    handed: NDArray[np.float32],
     doubtful: NDArray[np.bool_],
 ) -> None:
     """Mark every ``pooled[n, m]`` that is less than the errors of its windows ask for, or than a floor.
 
-    To those errors comes ``gain`` times what was asked of its parent in the same frame, ``least[parents[n], m]``; the
-    sum goes to ``least[rows[n], m]``.
-
     ``errors`` is (n, windows), ``shares`` (windows, frames) is the share of each window in each frame, and ``spans``
-    (2, frames) the first window and the one after the last that have any. The mark goes to ``doubtful[rows[n], m]``.
+    (2, frames) the first window and the one after the last that have any. To that comes ``gain`` times what came with
+    the signal from earlier stages, ``handed[parents[n], m]``. The mark goes to ``doubtful[rows[n], m]``.
     """
     for n in range(pooled.shape[0]):
         for m in range(pooled.shape[1]):
-            total = np.float32(gain) * least[parents[n], m]
+            total = np.float32(gain) * handed[parents[n], m]
             for w in range(spans[0, m], spans[1, m]):
                 total += errors[n, w] * shares[w, m]
-            least[rows[n], m] = total
-            doubtful[rows[n], m] = pooled[n, m] < max(total, np.float32(floor))
+            # said so that what is not a number is doubtful
+            doubtful[rows[n], m] = not (pooled[n, m] >= total and pooled[n, m] >= np.float32(floor))
+
+
+@compiled
+def hand_errors(
+    errors: NDArray[np.float32], spans: NDArray[np.int64], rows: NDArray[np.intp], handed: NDArray[np.float32]
+) -> None:
+    """Raise ``handed[rows[n], m]`` to the largest ``errors[n, w]`` of the windows from which frame m can be reached."""
+    for n in range(errors.shape[0]):
+        for m in range(handed.shape[1]):
+            for w in range(spans[0, m], spans[1, m]):
+                handed[rows[n], m] = max(handed[rows[n], m], errors[n, w])

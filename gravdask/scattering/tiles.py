@@ -217,6 +217,13 @@ class Pooler:
         """
         return _shares(self, stage.step << stage.log2_step, windows)
 
+    def reached(self, stage: Stage, windows: bytes, spread: float) -> NDArray[np.int64]:
+        """Windows of a stage, among some, of which something lies within ``spread`` samples of each frame.
+
+        The first one and the one after the last, shape (2, frames).
+        """
+        return _reached(self, stage.step << stage.log2_step, windows, spread)
+
 
 @lru_cache(maxsize=64)
 def _single_weights(tile: int, level: int, rank: int) -> NDArray[np.float32]:
@@ -240,3 +247,13 @@ def _shares(pooler: Pooler, stride: int, windows: bytes) -> tuple[NDArray[np.flo
     some = shares > 1e-9
     spans = np.stack([some.argmax(axis=0), len(some) - some[::-1].argmax(axis=0)])
     return shares.astype(np.float32), np.where(some.any(axis=0), spans, 0)
+
+
+@lru_cache(maxsize=64)
+def _reached(pooler: Pooler, stride: int, windows: bytes, spread: float) -> NDArray[np.int64]:
+    """Windows within reach of each frame."""
+    numbers = np.frombuffer(windows, dtype=np.intp)
+    begin = pooler.halo + np.arange(pooler.frames) * float(pooler.step)
+    low = np.searchsorted((numbers + 1.0) * stride, begin - spread, side="right")
+    high = np.searchsorted(numbers * float(stride), begin + (0 if pooler.T_low else pooler.T) + spread, side="left")
+    return np.stack([low, high]).astype(np.int64)
