@@ -49,18 +49,22 @@ class Lanes:
     ----------
     batch
         Its number.
-    signal, at
-        Signal, and place [samples of the stage], of each window in it.
+    signal, at, places
+        Signal, place [samples of the stage], and place at the next stage's rate, of each window in it.
     """
 
     batch: int
     signal: NDArray[np.intp]
     at: NDArray[np.intp]
+    places: NDArray[np.intp]
 
     def begins(self, slots: NDArray[np.intp], sink: Signals) -> NDArray[np.int64]:
         """Where in the next stage's signals the lanes are written to; lanes without a window go to waste."""
-        begins = np.full(LANES, sink.waste, dtype=np.int64)
-        begins[: self.at.size] = slots[self.signal] * sink.length + sink.halo + self.at // 4
+        begins = np.empty(LANES, dtype=np.int64)
+        used = self.at.size
+        np.multiply(slots[self.signal], sink.length, out=begins[:used])
+        begins[:used] += self.places + sink.halo
+        begins[used:] = sink.waste
         return begins
 
 
@@ -78,6 +82,8 @@ class Found:
         Sum of squares over each window, and largest square, shape (lanes,).
     lay
         Multiplies spectra by the wavelet and lays the product out.
+    places
+        Where it lays them.
     pool
         Pools a batch of moduli over tiles, into ``moments``.
     needed
@@ -91,6 +97,7 @@ class Found:
     energies: NDArray[np.float32]
     peaks: NDArray[np.float32]
     lay: Callable[..., None]
+    places: NDArray[np.int32]
     pool: Callable[[Singles, int], None]
     needed: int
     children: list[Found]
@@ -137,7 +144,7 @@ class GroupRun:
         needed = self._needed(node.children, passed, bins, node.level)
         lay = fused.lay4 if leaf(bins) == 4 else fused.lay8
         children = [self._room(child) for child in node.children]
-        return Found(node, moments, energies, peaks, lay, pool, needed, children)
+        return Found(node, moments, energies, peaks, lay, places(bins), pool, needed, children)
 
     def _needed(self, nodes: tuple[Node, ...], slots: NDArray[np.intp] | None, bins: int, level: int) -> int:
         """Bins of a half spectrum that wavelets, or the low-pass of what is handed on, ask for."""
@@ -156,7 +163,7 @@ class GroupRun:
         begins[: self.lanes] = signal * source.length + at
         for batch in range(self.vectors):
             part = slice(batch * LANES, min((batch + 1) * LANES, self.lanes))
-            lanes = Lanes(batch, signal[part], at[part])
+            lanes = Lanes(batch, signal[part], at[part], at[part] // 4)
             mine = begins[batch * LANES : (batch + 1) * LANES]
             spectrum = self._record(source, mine, lanes) if self.group.order == 0 else self._taken(source, mine, lanes)
             for found in self.found:
@@ -166,12 +173,8 @@ class GroupRun:
         """Spectra of windows of the record, in double precision; hand the record on."""
         samples = self.stage.samples
         rows = SCRATCH.flat("rows", LANES * samples, "float64").reshape(LANES, samples)
-        for lane, begin in enumerate(begins):
-            rows[lane] = source.flat[begin : begin + samples]
-        level = rows.mean(axis=-1, keepdims=True)
-        rows -= level
-        rows[:, :FADE] *= _fade()
-        rows[:, -FADE:] *= _fade()[::-1]
+        levels = np.empty(LANES)
+        fused.cut(source.flat, begins, _fade(), rows, levels)
         spectra = scipy.fft.rfft(rows, axis=-1)
         numbers = 2 * spectra.shape[1]
         laid: NDArray[np.float64] = SCRATCH.flat("record", numbers * LANES, "float64")
@@ -181,12 +184,13 @@ class GroupRun:
             coarse = samples // 4
             passed = spectra[:, : response.size] * response
             folded = passed[:, : coarse // 2 + 1].copy()
-            over = np.arange(coarse - response.size + 1, coarse // 2 + 1)
-            folded[:, over] += passed[:, coarse - over].conj()
+            # from the first bin that something aliases to
+            over = coarse - response.size + 1
+            folded[:, over:] += passed[:, coarse - over : coarse // 2 - 1 : -1].conj()
             decimated = scipy.fft.irfft(folded, coarse, axis=-1, norm="forward")
             first, count = self.stage.halo // 4, self.stage.step // 4
-            for lane, at in enumerate(lanes.at):
-                self.sinks[0].put(0, at // 4, decimated[lane, first : first + count] + level[lane])
+            for lane, at in enumerate(lanes.places):
+                self.sinks[0].put(0, at, decimated[lane, first : first + count] + levels[lane])
         return laid
 
     def _taken(self, source: Signals, begins: NDArray[np.int64], lanes: Lanes) -> NDArray[np.float32]:
@@ -203,7 +207,7 @@ class GroupRun:
         """Apply a wavelet to a batch: modulus, pooling, what follows, what is handed on."""
         node, stage = found.node, self.stage
         bins = stage.samples >> node.level
-        found.lay(spectrum, bins_in, node.start, node.values, places(bins), bins, self.buffer)
+        found.lay(spectrum, bins_in, node.start, node.values, found.places, bins, self.buffer)
         inverse_modulus(
             self.buffer, bins, self.factors, self.begins, self.moduli, found.energies, found.peaks, lanes.batch
         )

@@ -66,10 +66,11 @@ def scatter_segment(
     # a power of two costs no digit, and squares stay within single precision
     scale = 2.0 ** math.frexp(largest)[1]
     stages = plan(tree, Shape(pooler.tile_limit, pooler.tile_wish), record.size)
-    signals = _room(stages[0], record.size, 0)
+    whole = bool(wanted.all())
+    signals = _room(stages[0], record.size, 0, True)
     np.divide(record, scale, out=signals[0].rows[0, stages[0].halo : stages[0].halo + record.size])
     for number, stage in enumerate(stages):
-        sinks = {} if stage is stages[-1] else _room(stages[number + 1], record.size, stage.step // 4)
+        sinks = {} if stage is stages[-1] else _room(stages[number + 1], record.size, stage.step // 4, whole)
         windows = _windows(stage, tree, pooler, wanted)
         for group in stage.groups:
             run = GroupRun(stage, group, pooler, windows, sinks)
@@ -80,8 +81,11 @@ def scatter_segment(
     return result, doubtful & wanted
 
 
-def _room(stage: Stage, samples: int, written: int) -> dict[int, Signals]:
-    """Make room for what a stage takes in, by order; the stage before writes ``written`` samples at once."""
+def _room(stage: Stage, samples: int, written: int, whole: bool) -> dict[int, Signals]:
+    """Make room for what a stage takes in, by order.
+
+    The stage before writes ``written`` samples at once, and if ``whole`` leaves none out.
+    """
     longest = -(-samples >> stage.log2_step)
     windows = -(-longest // stage.step)
     # what is written may end behind the last window
@@ -94,6 +98,7 @@ def _room(stage: Stage, samples: int, written: int) -> dict[int, Signals]:
             length,
             written,
             "float64" if group.order == 0 else "float32",
+            longest if whole else 0,
         )
         for group in stage.groups
     }

@@ -358,3 +358,36 @@ def hand_errors(
         for m in range(handed.shape[1]):
             for w in range(spans[0, m], spans[1, m]):
                 handed[rows[n], m] = max(handed[rows[n], m], errors[n, w])
+
+
+@compiled
+def survey(window: NDArray[np.float64], largest: float) -> bool:
+    """Whether every sample of a window is a number of at most a magnitude."""
+    for value in window:  # noqa: SIM110 (Numba compiles a loop, not a generator)
+        if not abs(value) <= largest:
+            return False
+    return True
+
+
+@compiled_relaxed
+def cut(
+    source: NDArray[np.float64],
+    begins: Begins,
+    fade: NDArray[np.float64],
+    rows: NDArray[np.float64],
+    levels: NDArray[np.float64],
+) -> None:
+    """Cut windows out of a flat record, take their means (to ``levels``) off, and fade their ends to zero."""
+    samples = rows.shape[1]
+    for lane in range(rows.shape[0]):
+        window, row = source[begins[lane] : begins[lane] + samples], rows[lane]
+        total = 0.0
+        for t in range(samples):
+            total += window[t]
+        level = total / samples
+        for t in range(samples):
+            row[t] = window[t] - level
+        for t in range(fade.size):
+            row[t] *= fade[t]
+            row[samples - 1 - t] *= fade[t]
+        levels[lane] = level

@@ -39,17 +39,21 @@ class Signals:
     Attributes
     ----------
     rows
-        The signals, shape (n_signals, length).
+        The signals, shape (n_signals, length); zero but for the ``filled`` samples behind the halo.
     flat
         The same, and behind it a place for what nobody wants.
     """
 
-    def __init__(self, name: Hashable, signals: int, halo: int, length: int, written: int, dtype: str) -> None:
+    def __init__(
+        self, name: Hashable, signals: int, halo: int, length: int, written: int, dtype: str, filled: int
+    ) -> None:
         self.halo, self.length = halo, length
         self.waste = signals * length
         self.flat = SCRATCH.flat(("signals", name), self.waste + written, dtype)
-        self.flat.fill(0.0)
         self.rows = self.flat[: self.waste].reshape(signals, length)
+        # what is certain to be written need not be cleared
+        self.rows[:, :halo] = 0.0
+        self.rows[:, halo + filled :] = 0.0
 
     def put(self, slot: int, at: int, samples: NDArray[np.float64]) -> None:
         """Write samples of one signal."""

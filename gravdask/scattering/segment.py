@@ -9,7 +9,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from gravdask.gaps import level_gaps
+from gravdask.gaps import LEVEL_SAMPLES, level_gaps
+from gravdask.scattering import fused
 from gravdask.scattering.cascade import Shape, coarsest, plan, reach_sd
 from gravdask.scattering.engine import scatter_segment
 from gravdask.scattering.geometry import GAP_MARGIN, HALO_SD, TAPER_SAMPLES, fit_window, least_halo, low_pass_sd
@@ -46,25 +47,48 @@ def transform_segment(
     window: NDArray[np.float64], tree: Tree, pooler: Pooler, n_paths: int, min_valid: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Transform one segment with its halo; see `ScatteringNetwork.transform_window`."""
+    if fused.survey(window, LARGEST_SAMPLE):
+        # nothing is missing: nothing need be looked for
+        levelled = window - np.median(window[:: window.size // LEVEL_SAMPLES + 1])
+        coefficients = _transform(levelled, tree, pooler, np.ones(pooler.frames, dtype=bool), n_paths)
+        coefficients[0] = _order_zero_of_whole(window, pooler)
+        return coefficients, np.ones(pooler.frames, dtype=np.float32)
     coefficients = np.full((n_paths, pooler.frames), np.nan, dtype=np.float32)
     valid = np.abs(window) <= LARGEST_SAMPLE
     if not valid.any():
         return coefficients, np.zeros(pooler.frames, dtype=np.float32)
-    whole = bool(valid.all())
-    fraction = np.ones(pooler.frames) if whole else pooler.records(valid[np.newaxis].astype(np.float64))[0]
-    fraction = np.clip(fraction, 0.0, 1.0)
+    fraction = np.clip(pooler.records(valid[np.newaxis].astype(np.float64))[0], 0.0, 1.0)
     usable = fraction >= min_valid - 1e-9
     if usable.any():
-        levelled = level_gaps(window if whole else np.where(valid, window, np.nan), TAPER_SAMPLES)
-        if numba.config.DISABLE_JIT:
-            transformed = np.zeros((n_paths, pooler.frames), dtype=np.float32)
-            doubtful = np.tile(usable, (n_paths, 1))
-        else:
-            transformed, doubtful = scatter_segment(levelled, tree, pooler, usable)
-        _make_sure(levelled, tree, pooler, doubtful, transformed)
+        levelled = level_gaps(np.where(valid, window, np.nan), TAPER_SAMPLES)
+        transformed = _transform(levelled, tree, pooler, usable, n_paths)
         transformed[0, usable] = _order_zero(window, valid, pooler, usable)
         coefficients[:, usable] = transformed[:, usable]
     return coefficients, fraction.astype(np.float32)
+
+
+def _transform(
+    record: NDArray[np.float64], tree: Tree, pooler: Pooler, usable: NDArray[np.bool_], n_paths: int
+) -> NDArray[np.float32]:
+    """Transform a levelled segment, shape (n_paths, frames); order 0 is left zero."""
+    if numba.config.DISABLE_JIT:
+        transformed = np.zeros((n_paths, pooler.frames), dtype=np.float32)
+        doubtful = np.tile(usable, (n_paths, 1))
+    else:
+        transformed, doubtful = scatter_segment(record, tree, pooler, usable)
+    _make_sure(record, tree, pooler, doubtful, transformed)
+    return transformed
+
+
+def _order_zero_of_whole(window: NDArray[np.float64], pooler: Pooler) -> NDArray[np.float64]:
+    """Pool the samples themselves, none of which is missing."""
+    offset = window[0]
+    if pooler.kind == "lowpass":
+        return np.asarray(pooler.records(window[np.newaxis] - offset)[0] + offset)
+    frames = window[pooler.halo : pooler.halo + pooler.frames * pooler.T].reshape(pooler.frames, pooler.T)
+    if pooler.kind == "mean":
+        return np.asarray((frames - offset).mean(axis=-1) + offset)
+    return np.asarray(np.median(frames, axis=-1) if pooler.kind == "median" else frames.max(axis=-1))
 
 
 def _make_sure(
