@@ -34,8 +34,9 @@ their middles are kept (overlap-save), so no result knows where a window ended.
 
 How sure (`engine`, `segment`)
 ------------------------------
-The record's own spectra, and what is handed on of it, are double precision: quiet bands beside loud ones keep their
-digits. Each band is single precision after that, whose error is about 1e-7 of the rms of *that band in that window*.
+The record's own spectra, and what is handed on of it, are computed in double precision: quiet bands beside loud ones
+keep their digits. Each band is single precision after that, whose error is about 1e-7 of the rms of *that band in that
+window*.
 Beside a great earthquake that is too much: the engine therefore measures rms and peak of every band in every window,
 propagates the errors of moduli through the wavelets that follow, and marks each coefficient that does not stand clear
 of them by the factor that makes its logarithm good to about 5e-5. Marked coefficients are done again by `kernel`, the

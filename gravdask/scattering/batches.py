@@ -169,16 +169,19 @@ class GroupRun:
             for found in self.found:
                 self._node(found, spectrum, stage.samples, lanes, 1)
 
-    def _record(self, source: Signals, begins: NDArray[np.int64], lanes: Lanes) -> NDArray[np.float64]:
-        """Spectra of windows of the record, in double precision; hand the record on."""
+    def _record(self, source: Signals, begins: NDArray[np.int64], lanes: Lanes) -> NDArray[np.float32]:
+        """Spectra of windows of the record, computed in double precision; hand the record on."""
         samples = self.stage.samples
         rows = SCRATCH.flat("rows", LANES * samples, "float64").reshape(LANES, samples)
         levels = np.empty(LANES)
         fused.cut(source.flat, begins, _fade(), rows, levels)
         spectra = scipy.fft.rfft(rows, axis=-1)
         numbers = 2 * spectra.shape[1]
-        laid: NDArray[np.float64] = SCRATCH.flat("record", numbers * LANES, "float64")
-        fused.gather(spectra.view(np.float64).reshape(-1), np.arange(LANES) * numbers, numbers, laid)
+        laid = SCRATCH.vectors("record", numbers)
+        # single precision rounds every bin in proportion to itself: quiet bands lose nothing
+        fused.gather(
+            spectra.astype(np.complex64).view(np.float32).reshape(-1), np.arange(LANES) * numbers, numbers, laid
+        )
         if self.group.slots is not None:
             response = self.stage.responses[True, 0]
             coarse = samples // 4
@@ -203,7 +206,7 @@ class GroupRun:
             self._hand_on(spectrum, 0, self.group.slots, lanes, self.sinks[self.group.order])
         return spectrum
 
-    def _node(self, found: Found, spectrum: NDArray[np.floating], bins_in: int, lanes: Lanes, depth: int) -> None:
+    def _node(self, found: Found, spectrum: NDArray[np.float32], bins_in: int, lanes: Lanes, depth: int) -> None:
         """Apply a wavelet to a batch: modulus, pooling, what follows, what is handed on."""
         node, stage = found.node, self.stage
         bins = stage.samples >> node.level

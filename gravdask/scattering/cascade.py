@@ -70,7 +70,7 @@ class Node:
     parents: NDArray[np.intp]
     level: int
     start: int
-    values: NDArray[np.float32] | NDArray[np.float64]
+    values: NDArray[np.float32]
     gains: NDArray[np.float32]
     error_gain: np.float32
     slots: NDArray[np.intp] | None
@@ -287,7 +287,7 @@ class _Builder:
             parents=self.rows([key[:-1] for key in keys]),
             level=own,
             start=band.start,
-            values=_gains(band, bins, order == 0),
+            values=(band.values / bins).astype(np.float32),
             gains=np.array([self.draft.gain(key) for key in keys], dtype=np.float32),
             error_gain=np.float32(min(2.0 * math.sqrt(float(np.sum(band.values**2)) / bins), 1.0)),
             slots=self.slots(order + 1, keys),
@@ -338,12 +338,6 @@ def _filter(wavelet: Wavelet, samples: int, number: int, level: int) -> Band:
     scale = 4.0**number
     band = morlet(samples, wavelet.xi * scale, wavelet.sigma * scale, FAST_CUT)
     return band if level == 0 else band.folded(samples >> level, FAST_CUT)
-
-
-def _gains(band: Band, bins_in: int, double: bool) -> NDArray[np.float64] | NDArray[np.float32]:
-    """Transfer function with the norm of the inverse transform, in the precision of what it is applied to."""
-    values = band.values / bins_in
-    return values if double else values.astype(np.float32)
 
 
 def _response(edges: tuple[float, float], samples: int, level: int, double: bool) -> NDArray[np.floating]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.extending import overload
 from numpy.typing import NDArray
 
 from gravdask.scattering.butterflies import Pair, get, put, sum4, sum8
@@ -26,7 +24,6 @@ from gravdask.scattering.lanes import (
     interleave,
     larger,
     load,
-    load_double,
     pointer,
     separate,
     splat,
@@ -37,16 +34,10 @@ Places = NDArray[np.int32]
 Begins = NDArray[np.int64]
 
 
-def _scaled(spectrum: Any, index: Any, factor: Any) -> Vector:  # noqa: ANN401
-    """Vector of a spectrum times a number, in single precision whatever the spectrum's."""
-    raise NotImplementedError
-
-
-@overload(_scaled)
-def _overload_scaled(spectrum, index, factor):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    if spectrum.dtype == types.float64:  # what the pointer points to
-        return lambda spectrum, index, factor: load_double(spectrum, index, factor)
-    return lambda spectrum, index, factor: load(spectrum, index) * splat(factor)
+@inlined
+def _scaled(spectrum: Pointer, index: int, factor: float) -> Vector:
+    """Vector of a spectrum times a number."""
+    return load(spectrum, index) * splat(factor)
 
 
 @inlined
@@ -77,7 +68,7 @@ def _aliased(spectrum: Pointer, bins_in: int, start: int, values: Pointer, width
 
 @compiled
 def lay4(
-    spectrum: NDArray[Any], bins_in: int, start: int, values: NDArray[Any], places: Places, bins: int, buffer: Singles
+    spectrum: Singles, bins_in: int, start: int, values: Singles, places: Places, bins: int, buffer: Singles
 ) -> None:
     """Multiply a half spectrum by a wavelet, lay the product into a decimated spectrum, and transform its leaves.
 
@@ -112,7 +103,7 @@ def lay4(
 
 @compiled
 def lay8(
-    spectrum: NDArray[Any], bins_in: int, start: int, values: NDArray[Any], places: Places, bins: int, buffer: Singles
+    spectrum: Singles, bins_in: int, start: int, values: Singles, places: Places, bins: int, buffer: Singles
 ) -> None:
     """`lay4` for lengths whose leaf has radix 8."""
     d, width = bins // 8, values.size
@@ -255,8 +246,8 @@ def lay_real(
 
 
 @compiled
-def gather(source: NDArray[Any], begins: Begins, samples: int, buffer: NDArray[Any]) -> None:
-    """Lay sixteen windows of a flat array side by side, in single or double precision."""
+def gather(source: Singles, begins: Begins, samples: int, buffer: Singles) -> None:
+    """Lay sixteen windows of a flat array side by side."""
     whole = samples // LANES * LANES
     for t in range(0, whole, LANES):
         interleave(pointer(source), pointer(begins), t, pointer(buffer), t)

@@ -40,7 +40,6 @@ Pointer = Any
 """Where such an array begins, in the signatures of what kernels call."""
 
 _SINGLE = ir.VectorType(ir.FloatType(), LANES)
-_DOUBLE = ir.VectorType(ir.DoubleType(), LANES)
 
 
 class VectorType(types.Type):  # type: ignore[misc]
@@ -137,10 +136,10 @@ def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:  #
     return array
 
 
-def _address(builder: Any, pointer: Any, index: Any, vector: Any) -> Any:  # noqa: ANN401
+def _address(builder: Any, pointer: Any, index: Any) -> Any:  # noqa: ANN401
     """Address of vector number ``index``."""
     element = builder.gep(pointer, [builder.mul(index, ir.Constant(index.type, LANES))])
-    return builder.bitcast(element, vector.as_pointer())
+    return builder.bitcast(element, _SINGLE.as_pointer())
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -153,9 +152,9 @@ def pointer(typing: Any, array: Any) -> Any:  # noqa: ANN401
     return types.CPointer(array.dtype)(array), generate
 
 
-def _spread(builder: Any, scalar: Any, vector: Any) -> Any:  # noqa: ANN401
+def _spread(builder: Any, scalar: Any) -> Any:  # noqa: ANN401
     """One number in every lane."""
-    empty = ir.Constant(vector, ir.Undefined)
+    empty = ir.Constant(_SINGLE, ir.Undefined)
     first = builder.insert_element(empty, scalar, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
 
@@ -165,22 +164,10 @@ def load(typing: Any, array: Any, index: Any) -> Any:  # noqa: ANN401
     """Vector number ``index`` of a flat float32 array."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
-        address = _address(builder, arguments[0], arguments[1], _SINGLE)
+        address = _address(builder, arguments[0], arguments[1])
         return builder.load(address, align=4)
 
     return VECTOR(array, types.intp), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def load_double(typing: Any, array: Any, index: Any, factor: Any) -> Any:  # noqa: ANN401
-    """Vector number ``index`` of a flat float64 array times a factor, rounded to single precision after that."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
-        address = _address(builder, arguments[0], arguments[1], _DOUBLE)
-        product = builder.fmul(builder.load(address, align=8), _spread(builder, arguments[2], _DOUBLE))
-        return builder.fptrunc(product, _SINGLE)
-
-    return VECTOR(array, types.intp, types.float64), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -188,7 +175,7 @@ def store(typing: Any, array: Any, index: Any, value: Any) -> Any:  # noqa: ANN4
     """Write a vector to place ``index`` of a flat float32 array."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
-        address = _address(builder, arguments[0], arguments[1], _SINGLE)
+        address = _address(builder, arguments[0], arguments[1])
         builder.store(arguments[2], address, align=4)
         return context.get_dummy_value()
 
@@ -212,27 +199,26 @@ def _transposed(builder: Any, vectors: list[Any]) -> list[Any]:  # noqa: ANN401
     return values
 
 
-def _row(builder: Any, rows: Any, begins: Any, lane: int, offset: Any, vector: Any) -> Any:  # noqa: ANN401
+def _row(builder: Any, rows: Any, begins: Any, lane: int, offset: Any) -> Any:  # noqa: ANN401
     """Address of element ``begins[lane] + offset``."""
     begin = builder.load(builder.gep(begins, [ir.Constant(ir.IntType(64), lane)]))
     element = builder.gep(rows, [builder.add(begin, offset)])
-    return builder.bitcast(element, vector.as_pointer())
+    return builder.bitcast(element, _SINGLE.as_pointer())
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def interleave(typing: Any, rows: Any, begins: Any, offset: Any, target: Any, index: Any) -> Any:  # noqa: ANN401
-    """Lay sixteen samples of each of sixteen rows side by side, in single or double precision.
+    """Lay sixteen samples of each of sixteen rows side by side.
 
     Elements ``begins[lane] + offset + t`` of ``rows`` become lane by lane the vectors ``index + t`` of ``target``.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
         source, starts, shift = arguments[:3]
-        kind = _DOUBLE if signature.args[0].dtype == types.float64 else _SINGLE
-        rows = [builder.load(_row(builder, source, starts, lane, shift, kind), align=4) for lane in range(LANES)]
+        rows = [builder.load(_row(builder, source, starts, lane, shift), align=4) for lane in range(LANES)]
         for t, vector in enumerate(_transposed(builder, rows)):
             at = builder.add(arguments[4], ir.Constant(ir.IntType(64), t))
-            builder.store(vector, _address(builder, arguments[3], at, kind), align=4)
+            builder.store(vector, _address(builder, arguments[3], at), align=4)
         return context.get_dummy_value()
 
     return types.void(rows, begins, types.intp, target, types.intp), generate
@@ -246,9 +232,9 @@ def separate(typing: Any, source: Any, index: Any, stride: Any, rows: Any, begin
         vectors = []
         for t in range(LANES):
             at = builder.add(arguments[1], builder.mul(arguments[2], ir.Constant(ir.IntType(64), t)))
-            vectors.append(builder.load(_address(builder, arguments[0], at, _SINGLE), align=4))
+            vectors.append(builder.load(_address(builder, arguments[0], at), align=4))
         for lane, row in enumerate(_transposed(builder, vectors)):
-            at = _row(builder, arguments[3], arguments[4], lane, arguments[5], _SINGLE)
+            at = _row(builder, arguments[3], arguments[4], lane, arguments[5])
             builder.store(row, at, align=4)
         return context.get_dummy_value()
 
@@ -260,7 +246,7 @@ def splat(typing: Any, scalar: Any) -> Any:  # noqa: ANN401
     """One number in every lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ANN401
-        return _spread(builder, arguments[0], _SINGLE)
+        return _spread(builder, arguments[0])
 
     return VECTOR(types.float32), generate
 
