@@ -27,8 +27,10 @@ def valid_runs(valid: NDArray[np.bool_]) -> NDArray[np.int64]:
     runs
         Start and stop (exclusive) of every run, shape (n_runs, 2).
     """
-    edges = np.flatnonzero(np.diff(valid.astype(np.int8), prepend=0, append=0))
-    return edges.reshape(-1, 2).astype(np.int64)
+    inner = np.flatnonzero(valid[1:] != valid[:-1]) + 1
+    # a run may begin, and another end, with the record
+    first, last = np.flatnonzero(valid[:1]), np.flatnonzero(valid[-1:]) + valid.size
+    return np.concatenate([first, inner, last]).astype(np.int64).reshape(-1, 2)
 
 
 def taper_weights(samples: int) -> NDArray[np.float64]:
@@ -92,6 +94,8 @@ def _bridge(record: NDArray[np.float64], valid: NDArray[np.bool_], longest: int)
     """Draw straight lines over the short gaps of a record in place; tell where."""
     gaps = valid_runs(~valid)
     inner = (gaps[:, 0] > 0) & (gaps[:, 1] < record.size) & (gaps[:, 1] - gaps[:, 0] <= longest)
+    if not inner.any():
+        return np.zeros(record.size, dtype=bool)
     edges = np.zeros(record.size + 1, dtype=np.int64)
     edges[gaps[inner, 0]] = 1
     edges[gaps[inner, 1]] = -1

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.gaps import valid_runs
-from gravdask.scattering import fused
-from gravdask.scattering.batches import Found, GroupRun
-from gravdask.scattering.cascade import Node, Shape, Stage, plan, reach_sd
+from gravdask.scattering import certify
+from gravdask.scattering.batches import GroupRun
+from gravdask.scattering.cascade import Node, Stage, reach_sd
 from gravdask.scattering.filters import paths
 from gravdask.scattering.geometry import HALO_SD, low_pass_sd
 from gravdask.scattering.kernel import Tree
-from gravdask.scattering.lanes import LANES
-from gravdask.scattering.scratch import Signals
+from gravdask.scattering.program import Program, programs
+from gravdask.scattering.scratch import SCRATCH, Signals
 from gravdask.scattering.tiles import Pooler
 
 CLEAR = 4e-3
@@ -59,33 +59,38 @@ def scatter_segment(
         Coefficients that may be further from double precision than 1e-4 of themselves, shape (n_paths, frames).
     """
     result = np.zeros((len(paths(tree.J, tree.Q, tree.max_order)), wanted.size), dtype=np.float32)
-    handed, doubtful = np.zeros_like(result), np.zeros(result.shape, dtype=bool)
-    largest = float(np.abs(record).max())
+    handed = SCRATCH.flat("handed", result.size).reshape(result.shape)
+    handed.fill(0.0)
+    doubtful = np.zeros(result.shape, dtype=bool)
+    largest = certify.largest(record)
     if largest == 0.0:
         return result, doubtful
     # a power of two costs no digit, and squares stay within single precision
     scale = 2.0 ** math.frexp(largest)[1]
-    stages = plan(tree, Shape(pooler.tile_limit, pooler.tile_wish), record.size)
     whole = bool(wanted.all())
+    stages = programs(tree, pooler)
+    first = stages[0][0].stage
     signals = _room(stages[0], record.size, 0, True)
-    np.divide(record, scale, out=signals[0].rows[0, stages[0].halo : stages[0].halo + record.size])
-    for number, stage in enumerate(stages):
-        sinks = {} if stage is stages[-1] else _room(stages[number + 1], record.size, stage.step // 4, whole)
+    np.divide(record, scale, out=signals[0].rows[0, first.halo : first.halo + record.size])
+    for number, groups in enumerate(stages):
+        stage = groups[0].stage
+        sinks = {} if groups is stages[-1] else _room(stages[number + 1], record.size, stage.step // 4, whole)
         windows = _windows(stage, tree, pooler, wanted)
-        for group in stage.groups:
-            run = GroupRun(stage, group, pooler, windows, sinks)
-            run.run(signals[group.order])
-            _collect_group(run, _Into(result, doubtful, handed, 3.0 * reach_sd(tree)))
+        for program in groups:
+            run = GroupRun(program, pooler, windows)
+            run.run(signals[program.group.order], sinks)
+            _collect(run, _Into(result, doubtful, handed, 3.0 * reach_sd(tree)))
         signals = sinks
     result *= np.float32(scale)
     return result, doubtful & wanted
 
 
-def _room(stage: Stage, samples: int, written: int, whole: bool) -> dict[int, Signals]:
+def _room(groups: tuple[Program, ...], samples: int, written: int, whole: bool) -> dict[int, Signals]:
     """Make room for what a stage takes in, by order.
 
     The stage before writes ``written`` samples at once, and if ``whole`` leaves none out.
     """
+    stage = groups[0].stage
     longest = -(-samples >> stage.log2_step)
     windows = -(-longest // stage.step)
     # what is written may end behind the last window
@@ -100,7 +105,7 @@ def _room(stage: Stage, samples: int, written: int, whole: bool) -> dict[int, Si
             "float64" if group.order == 0 else "float32",
             longest if whole else 0,
         )
-        for group in stage.groups
+        for group in (program.group for program in groups)
     }
 
 
@@ -137,55 +142,48 @@ class _Into:
     spread: float
 
 
-def _collect_group(run: GroupRun, into: _Into) -> None:
-    """Collect what a group has found."""
-    taken = np.zeros(run.vectors * LANES, dtype=np.float32)
-    if run.group.order:
+def _collect(run: GroupRun, into: _Into) -> None:
+    """Pool what a group has found over frames; mark what is too quiet to be sure of."""
+    program, pooler, stage = run.program, run.pooler, run.program.stage
+    signals, windows = program.group.signals, run.windows
+    errors = np.zeros((program.steps.size, run.lanes), dtype=np.float32)
+    if program.group.order:
         # what was handed on is single precision, the record is double
-        taken = np.float32(CLEAR) * np.sqrt(run.energies / np.float32(run.stage.samples))
-        _hand_errors(run, run.group.rows, taken, into)
-    for node, found in zip(run.group.nodes, run.found, strict=True):
-        _collect(run, node, found, taken, float(node.error_gain) if run.group.order else 0.0, into)
+        errors[0] = np.float32(CLEAR) * np.sqrt(run.energies[0, : run.lanes] / np.float32(stage.samples))
+        _hand_errors(run, program.group.rows, errors[0], into)
+    nothing = np.zeros(run.lanes, dtype=np.float32)
+    shares, seen = pooler.shares(stage, windows.tobytes())
+    for reader in program.readers:
+        node, mine = reader.node, errors[reader.step]
+        pooled = pooler.frames_from(stage, node.level, run.moments(reader), signals, windows)
+        # errors of the windows taken in do not know what happened at an earlier stage
+        measure = _measure(stage, pooler, node, program.group.order > 0 and reader.parent == 0)
+        above = nothing if reader.parent < 0 else errors[reader.parent]
+        found = run.energies[reader.step], run.peaks[reader.step]
+        certify.least_clear(measure, *found, above, mine)
+        to = node.rows, node.parents, node.gains, into.handed, into.result, into.doubtful
+        certify.judge(measure, pooled, mine.reshape(signals, -1), shares, seen, *to)
+        if node.slots is not None:
+            _hand_errors(run, node.rows, mine, into)
 
 
-def _hand_errors(run: GroupRun, rows: NDArray[np.intp], errors: NDArray[np.floating], into: _Into) -> None:
+def _hand_errors(run: GroupRun, rows: NDArray[np.intp], errors: NDArray[np.float32], into: _Into) -> None:
     """Note the errors of windows, shape (lanes,), with the frames that later stages see them in."""
-    reached = run.pooler.reached(run.stage, run.windows.tobytes(), into.spread)
-    mine = errors[: run.lanes].reshape(rows.size, run.windows.size).astype(np.float32)
-    fused.hand_errors(mine, reached, rows, into.handed)
+    reached = run.pooler.reached(run.program.stage, run.windows.tobytes(), into.spread)
+    certify.hand_errors(errors.reshape(rows.size, run.windows.size), reached, rows, into.handed)
 
 
-def _collect(
-    run: GroupRun, node: Node, found: Found, parent_errors: NDArray[np.floating], gain: float, into: _Into
-) -> None:
-    """Pool what the batches found of a node and its followers over frames; mark what is too quiet to be sure of.
-
-    ``parent_errors`` are those of the windows that the node was made from, shape (lanes,). Where these do not know what
-    happened at an earlier stage, ``gain`` times the errors that were handed on are added.
-    """
-    stage, signals, count = run.stage, run.group.signals, run.windows.size
-    pooled = run.pooler.frames_from(stage, node.level, found.moments, signals, run.windows)
-    into.result[node.rows] = pooled * node.gains[:, np.newaxis]
-    errors = _clear_of(run, node, found) + node.error_gain * parent_errors
-    shares, spans = run.pooler.shares(stage, run.windows.tobytes())
-    mine = errors[: run.lanes].reshape(signals, count).astype(np.float32)
-    fused.doubt(pooled, mine, shares, spans, FLOOR, node.rows, node.parents, gain, into.handed, into.doubtful)
-    if node.slots is not None:
-        _hand_errors(run, node.rows, errors, into)
-    for child, follower in zip(node.children, found.children, strict=True):
-        _collect(run, child, follower, errors, 0.0, into)
-
-
-def _clear_of(run: GroupRun, node: Node, found: Found) -> NDArray[np.floating]:
-    """Least pooled modulus that is to be believed, of each window.
-
-    Beside what is rounded in proportion to the window's rms, there is what is rounded in proportion to its largest
-    modulus p: a window of energy E holds no more than E / p^2 samples of that size.
-    """
-    rms = np.sqrt(found.energies / np.float32(run.stage.samples >> node.level))
-    length = (4 if run.pooler.T_low else 1) * run.pooler.T >> (run.stage.log2_step + node.level)
-    samples = np.float32(1 if run.pooler.kind == "max" else max(length, 1))
-    peak = np.sqrt(found.peaks)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        of_peak = np.fmin(peak, found.energies / (peak * samples))
-    return np.asarray((CLEAR + CLEAR_OF_CHANCE / np.sqrt(samples)) * rms + CLEAR_OF_PEAK * of_peak)
+def _measure(stage: Stage, pooler: Pooler, node: Node, come: bool) -> certify.Measure:
+    """What the errors of a node's coefficients are reckoned from; ``come`` if errors came along with its signals."""
+    length = (4 if pooler.T_low else 1) * pooler.T >> (stage.log2_step + node.level)
+    averaged = 1 if pooler.kind == "max" else max(length, 1)
+    gain = float(node.error_gain)
+    return certify.Measure(
+        samples=stage.samples >> node.level,
+        averaged=averaged,
+        of_rms=CLEAR + CLEAR_OF_CHANCE / math.sqrt(averaged),
+        of_peak=CLEAR_OF_PEAK,
+        gain=gain,
+        come_gain=gain if come else 0.0,
+        floor=FLOOR,
+    )

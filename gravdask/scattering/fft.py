@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.scattering.butterflies import Pair, get, get_turned, pair, put, put_modulus, put_turned, sum4, sum8
-from gravdask.scattering.lanes import Pointer, Singles, compiled, inlined, larger, pointer, splat, store
+from gravdask.scattering.lanes import Pointer, Singles, compiled, embedded, inlined, larger, pointer, splat, store
 
 _LEAST_TABLE = 1 << 14
 MAX_LOG2 = 24
@@ -298,7 +298,7 @@ def forward(buffer: Singles, base: int, bins: int, factors: Singles, begins: NDA
         _leaves(data, base + at, 1 << first, whole, True)
 
 
-@compiled
+@embedded
 def inverse_modulus(
     buffer: Singles,
     bins: int,

@@ -7,8 +7,6 @@ samples, one vector each.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,10 +17,9 @@ from gravdask.scattering.lanes import (
     Singles,
     Vector,
     compiled,
-    compiled_relaxed,
+    embedded,
     inlined,
     interleave,
-    larger,
     load,
     pointer,
     separate,
@@ -66,7 +63,7 @@ def _aliased(spectrum: Pointer, bins_in: int, start: int, values: Pointer, width
     return re, im
 
 
-@compiled
+@embedded
 def lay4(
     spectrum: Singles, bins_in: int, start: int, values: Singles, places: Places, bins: int, buffer: Singles
 ) -> None:
@@ -101,7 +98,7 @@ def lay4(
         put(target, at + 6, x3[0], x3[1])
 
 
-@compiled
+@embedded
 def lay8(
     spectrum: Singles, bins_in: int, start: int, values: Singles, places: Places, bins: int, buffer: Singles
 ) -> None:
@@ -135,65 +132,6 @@ def lay8(
         put(target, at + 10, x5[0], x5[1])
         put(target, at + 12, x6[0], x6[1])
         put(target, at + 14, x7[0], x7[1])
-
-
-@compiled
-def pool_sum(samples: Singles, first: int, tiles: int, length: int, out: Singles, at: int, stride: int) -> None:
-    """Sum real samples over tiles of ``length`` samples, a power of two; a length of 1 copies them."""
-    source, target = pointer(samples), pointer(out)
-    for tile in range(tiles):
-        total = load(source, first)
-        if length >= 4:
-            # four sums at once, for each waits for its last addition
-            other, third, fourth = load(source, first + 1), load(source, first + 2), load(source, first + 3)
-            for t in range(first + 4, first + length, 4):
-                total, other = total + load(source, t), other + load(source, t + 1)
-                third, fourth = third + load(source, t + 2), fourth + load(source, t + 3)
-            total = (total + other) + (third + fourth)
-        elif length == 2:
-            total = total + load(source, first + 1)
-        store(target, at + tile * stride, total)
-        first += length
-
-
-@compiled
-def pool_max(samples: Singles, first: int, tiles: int, length: int, out: Singles, at: int, stride: int) -> None:
-    """Largest of the real samples of each tile of ``length`` samples."""
-    source, target = pointer(samples), pointer(out)
-    for tile in range(tiles):
-        largest = load(source, first)
-        for t in range(first + 1, first + length):
-            largest = larger(largest, load(source, t))
-        store(target, at + tile * stride, largest)
-        first += length
-
-
-@compiled
-def pool_weighted(
-    samples: Singles, first: int, tiles: int, weights: NDArray[np.float32], out: Singles, at: int, stride: int
-) -> None:
-    """Weighted sums of real samples over tiles: one for each row of ``weights`` (n, length), tile after tile.
-
-    Rows come in pairs; the length is a power of two.
-    """
-    source, target = pointer(samples), pointer(out)
-    length = weights.shape[1]
-    for _ in range(tiles):
-        for row in range(0, weights.shape[0], 2):
-            # four sums at once, for each waits for its last addition
-            a, b = splat(np.float32(0)), splat(np.float32(0))
-            c, d = a, b
-            for t in range(0, length - 1, 2):
-                u, v = load(source, first + t), load(source, first + t + 1)
-                a, b = a + u * splat(weights[row, t]), b + u * splat(weights[row + 1, t])
-                c, d = c + v * splat(weights[row, t + 1]), d + v * splat(weights[row + 1, t + 1])
-            if length == 1:
-                u = load(source, first)
-                a, b = u * splat(weights[row, 0]), u * splat(weights[row + 1, 0])
-            store(target, at, a + c)
-            store(target, at + stride, b + d)
-            at += 2 * stride
-        first += length
 
 
 @compiled
@@ -268,20 +206,6 @@ def scatter_back(buffer: Singles, first: int, samples: int, begins: Begins, targ
 
 
 @compiled
-def turn(rows: Singles, count: int, vectors: int, begins: Begins, out: Singles) -> None:
-    """Transpose (count, vectors x LANES) to (vectors x LANES, count); ``begins`` is room for sixteen numbers."""
-    whole = count // LANES * LANES
-    for v in range(vectors):
-        for lane in range(LANES):
-            begins[lane] = (v * LANES + lane) * count
-        for t in range(0, whole, LANES):
-            separate(pointer(rows), t * vectors + v, vectors, pointer(out), pointer(begins), t)
-        for lane in range(LANES):
-            for t in range(whole, count):
-                out[begins[lane] + t] = rows[(t * vectors + v) * LANES + lane]
-
-
-@compiled
 def energy(samples: Singles, count: int, energies: Singles, at: int) -> None:
     """Sum of the squares of real samples."""
     source, target = pointer(samples), pointer(energies)
@@ -290,95 +214,3 @@ def energy(samples: Singles, count: int, energies: Singles, at: int) -> None:
         v = load(source, t)
         total = total + v * v
     store(target, at, total)
-
-
-@compiled_relaxed
-def combine(moments: NDArray[Any], table: NDArray[Any], first: int, step: int, out: NDArray[Any]) -> None:
-    """Low-pass tiles to frames: ``out[n, m] = sum of moments[n, first + m step + i] table[i]``.
-
-    ``moments`` has all moments of a tile side by side; ``first`` and ``step`` count them. What lies outside the array
-    counts as zero.
-    """
-    for n in range(out.shape[0]):
-        row = moments[n]
-        for m in range(out.shape[1]):
-            begin = first + m * step
-            low, high = max(-begin, 0), min(row.size - begin, table.size)
-            # slices of known length and origin are what LLVM makes vectors of
-            here, weight = row[begin + low : begin + high], table[low:high]
-            total = np.float32(0)
-            for i in range(here.size):
-                total += here[i] * weight[i]
-            out[n, m] = total
-
-
-@compiled
-def doubt(
-    pooled: NDArray[np.float32],
-    errors: NDArray[np.float32],
-    shares: NDArray[np.float32],
-    spans: NDArray[np.int64],
-    floor: float,
-    rows: NDArray[np.intp],
-    parents: NDArray[np.intp],
-    gain: float,
-    handed: NDArray[np.float32],
-    doubtful: NDArray[np.bool_],
-) -> None:
-    """Mark every ``pooled[n, m]`` that is less than the errors of its windows ask for, or than a floor.
-
-    ``errors`` is (n, windows), ``shares`` (windows, frames) is the share of each window in each frame, and ``spans``
-    (2, frames) the first window and the one after the last that have any. To that comes ``gain`` times what came with
-    the signal from earlier stages, ``handed[parents[n], m]``. The mark goes to ``doubtful[rows[n], m]``.
-    """
-    for n in range(pooled.shape[0]):
-        for m in range(pooled.shape[1]):
-            total = np.float32(gain) * handed[parents[n], m]
-            for w in range(spans[0, m], spans[1, m]):
-                total += errors[n, w] * shares[w, m]
-            # said so that what is not a number is doubtful
-            doubtful[rows[n], m] = not (pooled[n, m] >= total and pooled[n, m] >= np.float32(floor))
-
-
-@compiled
-def hand_errors(
-    errors: NDArray[np.float32], spans: NDArray[np.int64], rows: NDArray[np.intp], handed: NDArray[np.float32]
-) -> None:
-    """Raise ``handed[rows[n], m]`` to the largest ``errors[n, w]`` of the windows from which frame m can be reached."""
-    for n in range(errors.shape[0]):
-        for m in range(handed.shape[1]):
-            for w in range(spans[0, m], spans[1, m]):
-                handed[rows[n], m] = max(handed[rows[n], m], errors[n, w])
-
-
-@compiled
-def survey(window: NDArray[np.float64], largest: float) -> bool:
-    """Whether every sample of a window is a number of at most a magnitude."""
-    for value in window:  # noqa: SIM110 (Numba compiles a loop, not a generator)
-        if not abs(value) <= largest:
-            return False
-    return True
-
-
-@compiled_relaxed
-def cut(
-    source: NDArray[np.float64],
-    begins: Begins,
-    fade: NDArray[np.float64],
-    rows: NDArray[np.float64],
-    levels: NDArray[np.float64],
-) -> None:
-    """Cut windows out of a flat record, take their means (to ``levels``) off, and fade their ends to zero."""
-    samples = rows.shape[1]
-    for lane in range(rows.shape[0]):
-        window, row = source[begins[lane] : begins[lane] + samples], rows[lane]
-        total = 0.0
-        for t in range(samples):
-            total += window[t]
-        level = total / samples
-        for t in range(samples):
-            row[t] = window[t] - level
-        for t in range(fade.size):
-            row[t] *= fade[t]
-            row[samples - 1 - t] *= fade[t]
-        levels[lane] = level

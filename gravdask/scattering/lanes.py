@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 LANES = 16
 """Windows that are transformed together."""
 
-KERNELS = ("lanes", "butterflies", "fft", "fused", "medians")
+KERNELS = ("lanes", "butterflies", "fft", "fused", "sums", "medians", "certify", "records", "driver")
 """Modules of the kernels and of what is inlined into them."""
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -125,6 +125,11 @@ def compiled_relaxed(kernel: F) -> F:
 def inlined(kernel: F) -> F:
     """Make a kernel a part of whatever calls it."""
     return cast(F, njit(nogil=True, error_model="numpy", forceinline=True)(kernel))
+
+
+def embedded(kernel: F) -> F:
+    """Make a kernel a part of the one that does all steps: compiled there, and not once more before."""
+    return cast(F, njit(nogil=True, error_model="numpy", inline="always")(kernel))
 
 
 def aligned(shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:  # noqa: ANN401

@@ -54,8 +54,3 @@ class Signals:
         # what is certain to be written need not be cleared
         self.rows[:, :halo] = 0.0
         self.rows[:, halo + filled :] = 0.0
-
-    def put(self, slot: int, at: int, samples: NDArray[np.float64]) -> None:
-        """Write samples of one signal."""
-        begin = self.halo + at
-        self.rows[slot, begin : begin + samples.size] = samples

@@ -10,17 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.gaps import LEVEL_SAMPLES, level_gaps
-from gravdask.scattering import fused
+from gravdask.scattering import certify, records
 from gravdask.scattering.cascade import Shape, coarsest, plan, reach_sd
 from gravdask.scattering.engine import scatter_segment
 from gravdask.scattering.geometry import GAP_MARGIN, HALO_SD, TAPER_SAMPLES, fit_window, least_halo, low_pass_sd
 from gravdask.scattering.kernel import Tree, scatter
 from gravdask.scattering.lanes import LANES
 from gravdask.scattering.pooling import FramePool, LowPassPool
-from gravdask.scattering.tiles import Pooler
+from gravdask.scattering.scratch import SCRATCH
+from gravdask.scattering.tiles import Pooler, medians_of_rows
 
 LARGEST_SAMPLE = 1e37
 """Samples of a larger magnitude count as missing: no coefficient exceeds the largest sample, and must fit float32."""
+FEW = 128
+"""Samples of a frame that tell where its median is, about."""
 SEGMENT_SAMPLES = 3 << 18
 """Length of a segment chosen without being asked for [samples], about; its halo is a small part of it."""
 MOST_HALO = 0.15
@@ -47,7 +50,7 @@ def transform_segment(
     window: NDArray[np.float64], tree: Tree, pooler: Pooler, n_paths: int, min_valid: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Transform one segment with its halo; see `ScatteringNetwork.transform_window`."""
-    if fused.survey(window, LARGEST_SAMPLE):
+    if certify.largest(window) <= LARGEST_SAMPLE:
         # nothing is missing: nothing need be looked for
         levelled = window - np.median(window[:: window.size // LEVEL_SAMPLES + 1])
         coefficients = _transform(levelled, tree, pooler, np.ones(pooler.frames, dtype=bool), n_paths)
@@ -88,7 +91,30 @@ def _order_zero_of_whole(window: NDArray[np.float64], pooler: Pooler) -> NDArray
     frames = window[pooler.halo : pooler.halo + pooler.frames * pooler.T].reshape(pooler.frames, pooler.T)
     if pooler.kind == "mean":
         return np.asarray((frames - offset).mean(axis=-1) + offset)
-    return np.asarray(np.median(frames, axis=-1) if pooler.kind == "median" else frames.max(axis=-1))
+    return _medians(frames) if pooler.kind == "median" else np.asarray(frames.max(axis=-1))
+
+
+def _medians(frames: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Medians of frames (n, samples) of finite samples, to some 1e-6 of the scatter within each.
+
+    The kernel of the moduli is ten times faster than NumPy, and takes single precision that is not negative. About the
+    middle of a frame, and in units of its scatter, that is enough; what is far from it is only counted.
+    """
+    few = frames[:, :: max(frames.shape[1] // FEW, 1)]
+    centres = np.median(few, axis=-1)
+    widths = np.median(np.abs(few - centres[:, np.newaxis]), axis=-1)
+    found = np.empty(frames.shape[0])
+    sure = (widths > 0.0) & np.isfinite(1.0 / np.maximum(widths, 1e-300)) & (not numba.config.DISABLE_JIT)
+    if sure.any():
+        some = frames if sure.all() else frames[sure]
+        squeezed = SCRATCH.flat("squeezed", some.size).reshape(some.shape)
+        records.squeeze(some, centres[sure], widths[sure], squeezed)
+        middle = medians_of_rows(squeezed).astype(np.float64)
+        found[sure] = (middle - records.SQUEEZED) * widths[sure] + centres[sure]
+        sure[sure] = np.abs(middle - records.SQUEEZED) < 0.9 * records.SQUEEZED
+    if not sure.all():
+        found[~sure] = np.median(frames[~sure], axis=-1)
+    return found
 
 
 def _make_sure(
@@ -136,10 +162,11 @@ def _order_zero(
     whole = valid[part].reshape(frames.shape).all(axis=1)
     found = np.empty(pooler.frames)
     # those that know NaN are ten times slower
-    plain, careful = (np.median, np.nanmedian) if pooler.kind == "median" else (np.max, np.nanmax)
-    found[usable & whole] = plain(frames[usable & whole], axis=-1)
+    careful = np.nanmedian if pooler.kind == "median" else np.nanmax
+    there = frames[usable & whole]
+    found[usable & whole] = _medians(there) if pooler.kind == "median" else there.max(axis=-1)
     gappy = usable & ~whole
     if gappy.any():
-        there = valid[part].reshape(frames.shape)[gappy]
-        found[gappy] = careful(np.where(there, frames[gappy], np.nan), axis=-1)
+        known = valid[part].reshape(frames.shape)[gappy]
+        found[gappy] = careful(np.where(known, frames[gappy], np.nan), axis=-1)
     return found[usable]

@@ -1,27 +1,26 @@
 """Pooling in two steps: moduli over short tiles within the windows, tiles over frames when all windows are done.
 
-The mean of a frame is a sum of sums. Kymatio's low-pass is a Gaussian much wider than a tile, on which it is a
-polynomial to all digits that matter: a tile needs a handful of moments, and every frame is a short sum over the moments
-of its neighbourhood. So windows need no halo for the low-pass, and frames know nothing of windows.
+The mean of a frame is a sum of sums. Kymatio's low-pass is a Gaussian, and a Gaussian is two narrower ones in a row;
+what the first lets through is known from its values at points as far apart as it is wide, so that the second has few of
+them to sum. So windows need no halo for the low-pass, and frames know nothing of windows: each tile adds to the points
+around it, each window's points to those of its neighbours.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.special
-from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-from gravdask.scattering import fused
+from gravdask.scattering import sums
 from gravdask.scattering.cascade import Stage
 from gravdask.scattering.geometry import low_pass_sd
-from gravdask.scattering.lanes import LANES, Singles
+from gravdask.scattering.lanes import LANES
 from gravdask.scattering.medians import medians
 from gravdask.scattering.scratch import SCRATCH
 
@@ -29,59 +28,116 @@ TILE = 256
 """Longest tile, unless decimation asks for longer ones [samples]."""
 LOW_PASS_SD = 7.0
 """Standard deviations of the low-pass at which its tails are cut off: 2e-11 of its peak."""
-RANK_ERROR = 1e-7
-"""Largest error of the polynomials that stand for the low-pass, relative to its value where it is larger."""
+POINT_ERROR = 5e-7
+"""Largest error of the low-pass that comes of knowing the first Gaussian at points alone, relative to its value."""
+POINT_SD = 5.0
+"""Standard deviations of the first Gaussian at which it is cut off, or more."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """How the low-pass is done in two steps.
+
+    A product of two Gaussians around points ``spacing`` apart, summed over the points, is a Gaussian around their
+    distance with the sum of their variances, to within 2 exp(-2 pi^2 s^2 / spacing^2) of itself, where s is the product
+    of their standard deviations over that of the sum (Poisson's summation formula).
+
+    Attributes
+    ----------
+    spacing
+        Distance of the points [samples].
+    inner, outer
+        Standard deviations of the first Gaussian and of the second [samples].
+    reach
+        Points on each side that a sample adds to, beside those of its own tile.
+    """
+
+    spacing: int
+    inner: float
+    outer: float
+    reach: int
+
+    def rank(self, tile: int) -> int:
+        """Points that a tile adds to, a multiple of four."""
+        return (tile // self.spacing + 2 * self.reach + 4) // 4 * 4
 
 
 @lru_cache(maxsize=64)
-def _rank(tile: int, T: int) -> int:
-    """Number of Chebyshev polynomials that give the low-pass on any tile, an even one."""
+def points(spacing: int, T: int) -> Points:
+    """Two Gaussians for the low-pass of a scale."""
     sd = low_pass_sd(T)
-    starts = np.arange(-int(LOW_PASS_SD * sd // tile), int(LOW_PASS_SD * sd // tile) + 1) * tile
-    dense = np.linspace(-1.0, 1.0, 65)
-    for rank in range(2, 24, 2):
-        worst = 0.0
-        for start in starts:
-            values = np.exp(-0.5 * ((start + (dense + 1.0) * tile / 2.0) / sd) ** 2)
-            fitted = chebyshev.chebval(dense, _coefficients(float(start), tile, sd, rank))
-            worst = max(worst, float(np.max(np.abs(fitted - values)) / values.max()))
-        if worst < RANK_ERROR:
-            return rank
-    return 24
-
-
-def _coefficients(start: float, tile: int, sd: float, rank: int) -> NDArray[np.float64]:
-    """Chebyshev coefficients of exp(-t^2 / 2 sd^2) on ``[start, start + tile]``."""
-    nodes = np.cos(np.pi * (np.arange(rank) + 0.5) / rank)
-    values = np.exp(-0.5 * ((start + (nodes + 1.0) * tile / 2.0) / sd) ** 2)
-    coefficients = 2.0 / rank * chebyshev.chebvander(nodes, rank - 1).T @ values
-    coefficients[0] /= 2.0
-    return np.asarray(coefficients, dtype=np.float64)
+    least = spacing * math.sqrt(math.log(2.0 / POINT_ERROR) / (2.0 * math.pi**2))
+    if spacing == 1 or sd <= 2.0 * least:
+        # every sample is a point of its own
+        return Points(1, 0.0, sd, 0)
+    inner = math.sqrt((sd**2 - sd * math.sqrt(sd**2 - 4.0 * least**2)) / 2.0)
+    return Points(spacing, inner, math.sqrt(sd**2 - inner**2), math.ceil(POINT_SD * inner / spacing))
 
 
 @lru_cache(maxsize=64)
-def weights(tile: int, level: int, rank: int) -> NDArray[np.float64]:
-    """Chebyshev polynomials at the samples of a tile that remain at a level, shape (rank, tile >> level)."""
-    place = 2.0 * (np.arange(tile >> level) << level) / tile - 1.0
-    return np.ascontiguousarray(chebyshev.chebvander(place, rank - 1).T)
+def weights(tile: int, level: int, around: Points) -> NDArray[np.float64]:
+    """What the samples of a tile that remain at a level add to the points around it, shape (tile >> level, rank)."""
+    point = (np.arange(around.rank(tile)) - around.reach) * around.spacing
+    distance = (np.arange(tile >> level) << level)[:, np.newaxis] - point
+    if around.inner == 0.0:
+        return np.asarray(distance == 0, dtype=np.float64)
+    return np.asarray(np.exp(-0.5 * (distance / around.inner) ** 2))
 
 
 @lru_cache(maxsize=64)
-def low_pass_table(tile: int, T: int, rank: int, kind: str) -> tuple[int, NDArray[np.floating]]:
-    """What the moments of the tiles around a frame weigh in it, gain 1 at frequency zero.
+def low_pass_table(around: Points, T: int, kind: str) -> tuple[int, NDArray[np.floating]]:
+    """What the points around a frame weigh in it, gain 1 at frequency zero.
 
     Returns
     -------
     first
-        First tile, counted from the one that begins where the frame is centred.
+        First point, counted from the frame's centre.
     table
-        All moments of one tile after those of the one before, shape (tiles x rank,), of the dtype asked for.
+        Shape (points,), of the dtype asked for.
     """
     sd = low_pass_sd(T)
-    count = math.ceil(LOW_PASS_SD * sd / tile)
+    count = math.ceil(LOW_PASS_SD * sd / around.spacing)
     norm = np.exp(-0.5 * (np.arange(-math.ceil(12 * sd), math.ceil(12 * sd) + 1) / sd) ** 2).sum()
-    rows = [_coefficients(start * tile, tile, sd, rank) for start in range(-count, count)]
-    return -count, (np.concatenate(rows) / norm).astype(kind)
+    if around.inner > 0.0:
+        norm *= math.sqrt(2.0 * math.pi) * around.inner * around.outer / (sd * around.spacing)
+    distance = np.arange(-count, count + 1) * around.spacing
+    return -count, (np.exp(-0.5 * (distance / around.outer) ** 2) / norm).astype(kind)
+
+
+def _desk(count: int) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """Room for medians of ``count`` numbers."""
+    room = SCRATCH.vectors("median", count + 3)
+    return room, room[count * LANES : (count + 1) * LANES].view(np.uint32)
+
+
+def medians_of_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Medians of rows (n, samples) that are not negative."""
+    frames, count = rows.shape
+    out = np.empty(frames, dtype=np.float32)
+    medians(rows.reshape(1, -1), 0, count, *_desk(count), out.reshape(1, -1))
+    return out
+
+
+class Tiles(NamedTuple):
+    """How a window is divided.
+
+    Attributes
+    ----------
+    tiles
+        Number of tiles.
+    rank, hop
+        Points that a tile adds to, and points from one tile to the next; 1 where there are no points.
+    length
+        Samples of a tile.
+    rows
+        Sums that a window gives.
+    """
+
+    tiles: int
+    rank: int
+    hop: int
+    length: int
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -126,77 +182,101 @@ class Pooler:
     @property
     def tile_wish(self) -> int:
         """Length of tiles that is best for speed [samples]."""
-        return TILE
+        # points no further apart than half the scale, and at a power of two
+        return min(TILE, 1 << max((self.T // 2).bit_length() - 1, 0)) if self.T_low else TILE
 
-    def rank(self, tile: int) -> int:
-        """Moments of a tile."""
-        return _rank(tile, self.T) if self.kind == "lowpass" else 1
+    @cached_property
+    def around(self) -> Points:
+        """Points of the low-pass."""
+        return points(min(self.tile_limit, self.tile_wish), self.T)
 
-    def window(self, stage: Stage, level: int) -> tuple[int, int, int, int]:
-        """Tiles of a window, moments of a tile, first sample, and samples of a tile at a level of a stage."""
+    def window(self, stage: Stage, level: int) -> Tiles:
+        """How a window is divided at a level of a stage."""
         length = (stage.tile >> stage.log2_step) >> level
-        first, count = stage.halo >> level, stage.step >> level
+        count = stage.step >> level
         if self.kind == "median":
-            return count, 1, first, 1
-        return count // length, self.rank(stage.tile), first, length
+            return Tiles(count, 1, 1, 1, count)
+        if self.kind != "lowpass":
+            return Tiles(count // length, 1, 1, length, count // length)
+        rank, hop = self.around.rank(stage.tile), stage.tile // self.around.spacing
+        return Tiles(count // length, rank, hop, length, (count // length - 1) * hop + rank)
 
-    def tile_kernel(self, stage: Stage, level: int, moments: NDArray[np.float32]) -> Callable[[Singles, int], None]:
-        """How a batch of moduli is pooled over tiles: a function of the moduli and the number of the batch."""
-        tiles, rank, first, length = self.window(stage, level)
-        out, stride = moments.reshape(-1), moments.shape[2] // LANES
-        if self.kind == "lowpass":
-            weigh = _single_weights(stage.tile, stage.log2_step + level, rank)
-            return lambda moduli, batch: fused.pool_weighted(moduli, first, tiles, weigh, out, batch, stride)
-        kernel = fused.pool_max if self.kind == "max" else fused.pool_sum
-        return lambda moduli, batch: kernel(moduli, first, tiles, length, out, batch, stride)
+    def weights_of(self, stage: Stage, level: int) -> NDArray[np.float32]:
+        """What the samples of a tile add to each point, at a level of a stage; empty where they are all the same."""
+        if self.kind != "lowpass":
+            return np.empty(0, dtype=np.float32)
+        return weights(stage.tile, stage.log2_step + level, self.around).astype(np.float32)
 
-    def frames_of(self, tiled: NDArray[np.floating], tile: int, level: int) -> NDArray[np.floating]:
-        """Pool tiles (n, tiles, rank) of a whole segment over its frames; ``level`` is that of what was tiled."""
-        if self.kind == "lowpass":
-            rank = self.rank(tile)
-            first, table = low_pass_table(tile, self.T, rank, tiled.dtype.name)
-            out = np.empty((tiled.shape[0], self.frames), dtype=tiled.dtype)
-            flat = tiled.reshape(tiled.shape[0], -1)
-            fused.combine(flat, table, (self.halo // tile + first) * rank, self.step // tile * rank, out)
-            out *= 2.0**level
-            return out
+    def frames_of(self, tiled: NDArray[np.float32], tile: int, level: int) -> NDArray[np.float32]:
+        """Pool tiles (n, tiles) of a whole segment by rank over its frames; ``level`` is that of what was tiled."""
         length = tile if self.kind != "median" else 1 << level
         first, count = self.halo // length, self.T // length
-        within = tiled[:, first : first + self.frames * count, 0].reshape(-1, self.frames, count)
-        if self.kind == "mean":
-            return np.asarray(within.sum(axis=-1, dtype=np.float64) / (self.T >> level), dtype=tiled.dtype)
+        within = tiled[:, first : first + self.frames * count].reshape(-1, self.frames, count)
         if self.kind == "max":
             return np.asarray(within.max(axis=-1))
         out = np.empty((tiled.shape[0], self.frames), dtype=np.float32)
-        room = SCRATCH.vectors("median", count + 3)
-        bits = room[count * LANES : (count + 1) * LANES].view(np.uint32)
-        medians(tiled.reshape(tiled.shape[0], -1), first, count, room, bits, out)
+        medians(tiled, first, count, *_desk(count), out)
         return out
 
     def frames_from(
         self, stage: Stage, level: int, moments: NDArray[np.float32], signals: int, windows: NDArray[np.intp]
     ) -> NDArray[np.floating]:
-        """Pool moments (tiles of a window, rank, lanes) over frames, shape (signals, frames)."""
-        tiles, rank, lanes = moments.shape
+        """Pool what windows' tiles add up to, (rows of a window, lanes), over frames, shape (signals, frames).
+
+        The result lives until the next one.
+        """
+        rows, lanes = moments.shape
         every = -(-self.samples // (stage.step << stage.log2_step))
-        turned = SCRATCH.flat("turned", lanes * tiles * rank).reshape(lanes, tiles * rank)
-        room = np.empty(LANES, dtype=np.int64)
-        fused.turn(moments.reshape(-1), tiles * rank, lanes // LANES, room, turned.reshape(-1))
-        laid = turned[: signals * windows.size].reshape(signals, windows.size, tiles, rank)
-        tiled = laid
+        turned = SCRATCH.flat("turned", lanes * rows)
+        if self.kind in {"lowpass", "mean"}:
+            # points of neighbouring windows are the same, tiles are not
+            spacing = self.around.spacing if self.T_low else stage.tile
+            hop = (stage.step << stage.log2_step) // spacing
+            summed = self._room(signals, (every - 1) * hop + rows, spacing, "float32")
+            weights = self._weights_of_frames(spacing, "float32")
+            out = SCRATCH.flat("pooled", signals * self.frames).reshape(signals, -1)
+            into = summed, *weights, 2.0 ** (stage.log2_step + level), out
+            sums.pool_points(moments.reshape(-1), lanes // LANES, turned, signals, windows, hop, *into)
+            return out
+        if self.kind == "median":
+            # what is kept lies in rows already
+            turned = moments.reshape(-1)
+        else:
+            sums.turn(moments.reshape(-1), rows, lanes // LANES, turned)
+        tiled = turned[: signals * windows.size * rows].reshape(signals, -1)
         if windows.size < every:
-            tiled = np.zeros((signals, every, tiles, rank), dtype=np.float32)
-            tiled[:, windows] = laid
-        return self.frames_of(tiled.reshape(signals, every * tiles, rank), stage.tile, stage.log2_step + level)
+            there = np.zeros((signals, every, rows), dtype=np.float32)
+            there[:, windows] = tiled.reshape(signals, -1, rows)
+            tiled = there.reshape(signals, -1)
+        return self.frames_of(tiled, stage.tile, stage.log2_step + level)
+
+    def _weights_of_frames(self, spacing: int, kind: str) -> tuple[NDArray[np.floating], int]:
+        """What points, or tiles, weigh in a frame, and the first of them, counted from the segment's first one."""
+        if not self.T_low:
+            count = self.T // spacing
+            return np.full(count, 1.0 / self.T, dtype=kind), self.halo // spacing
+        first, table = low_pass_table(self.around, self.T, kind)
+        return table, self.halo // spacing + self.around.reach + first
 
     def records(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pool records themselves, (n, samples), over frames: weighted or plain means, whatever the kind."""
         if self.kind != "lowpass":
             within = rows[:, self.halo : self.halo + self.frames * self.T].reshape(-1, self.frames, self.T)
             return np.asarray(within.mean(axis=-1))
-        tile = min(self.tile_limit, self.tile_wish)
-        moments = rows.reshape(rows.shape[0], -1, tile) @ weights(tile, 0, self.rank(tile)).T
-        return np.asarray(self.frames_of(moments, tile, 0), dtype=np.float64)
+        spacing = self.around.spacing
+        added = rows.reshape(rows.shape[0], -1, spacing) @ weights(spacing, 0, self.around)
+        count, rank = added.shape[1:]
+        summed = self._room(rows.shape[0], count + rank - 1, spacing, "float64")
+        sums.overlap(added, np.arange(count), 1, summed)
+        out = np.empty((rows.shape[0], self.frames))
+        sums.combine(summed, *self._weights_of_frames(spacing, "float64"), 1.0, out)
+        return out
+
+    def _room(self, signals: int, count: int, spacing: int, kind: str) -> NDArray[Any]:
+        """Room for points or tiles, shape (signals, phases, count / phases)."""
+        phases = self.step // spacing
+        each = -(-count // phases)
+        return SCRATCH.flat("points", signals * phases * each, kind).reshape(signals, phases, each)
 
     def shares(self, stage: Stage, windows: bytes) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Share of some windows of a stage in each frame.
@@ -212,23 +292,17 @@ class Pooler:
         -------
         shares
             Shape (windows, frames).
-        spans
-            For each frame the first window that has any share in it, and the one after the last, shape (2, frames).
+        seen
+            For each window the first frame in which it has any share, and the one after the last, shape (2, windows).
         """
         return _shares(self, stage.step << stage.log2_step, windows)
 
     def reached(self, stage: Stage, windows: bytes, spread: float) -> NDArray[np.int64]:
-        """Windows of a stage, among some, of which something lies within ``spread`` samples of each frame.
+        """Frames that something in each of some windows of a stage lies within ``spread`` samples of.
 
-        The first one and the one after the last, shape (2, frames).
+        The first one and the one after the last, shape (2, windows).
         """
         return _reached(self, stage.step << stage.log2_step, windows, spread)
-
-
-@lru_cache(maxsize=64)
-def _single_weights(tile: int, level: int, rank: int) -> NDArray[np.float32]:
-    """Weights in single precision, kept."""
-    return weights(tile, level, rank).astype(np.float32)
 
 
 @lru_cache(maxsize=64)
@@ -245,15 +319,16 @@ def _shares(pooler: Pooler, stride: int, windows: bytes) -> tuple[NDArray[np.flo
 
     shares = below((numbers + 1.0) * stride) - below(numbers * float(stride))
     some = shares > 1e-9
-    spans = np.stack([some.argmax(axis=0), len(some) - some[::-1].argmax(axis=0)])
-    return shares.astype(np.float32), np.where(some.any(axis=0), spans, 0)
+    seen = np.stack([some.argmax(axis=1), pooler.frames - some[:, ::-1].argmax(axis=1)])
+    return shares.astype(np.float32), np.where(some.any(axis=1), seen, 0)
 
 
 @lru_cache(maxsize=64)
 def _reached(pooler: Pooler, stride: int, windows: bytes, spread: float) -> NDArray[np.int64]:
-    """Windows within reach of each frame."""
+    """Frames within reach of each window."""
     numbers = np.frombuffer(windows, dtype=np.intp)
     begin = pooler.halo + np.arange(pooler.frames) * float(pooler.step)
-    low = np.searchsorted((numbers + 1.0) * stride, begin - spread, side="right")
-    high = np.searchsorted(numbers * float(stride), begin + (0 if pooler.T_low else pooler.T) + spread, side="left")
+    end = begin + (0 if pooler.T_low else pooler.T)
+    low = np.searchsorted(end, numbers * float(stride) - spread, side="right")
+    high = np.searchsorted(begin, (numbers + 1.0) * stride + spread, side="left")
     return np.stack([low, high]).astype(np.int64)

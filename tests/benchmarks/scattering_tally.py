@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import scattering_peers as peers
 import scipy.fft
 from numpy.typing import NDArray
 
-from gravdask.scattering import ScatteringNetwork, fft
+from gravdask.scattering import ScatteringNetwork, batches, driver, fft
 
 
 @dataclass
@@ -36,12 +35,20 @@ class Tally:
     )
 
     def watch(self, kernel: Any) -> Callable[..., object]:
-        """Count the calls of a kernel that is, or ends in, a transform."""
+        """Count the transforms of a call that does the steps of some batches."""
         signature = inspect.signature(kernel.py_func)
 
         def watched(*values: Any) -> object:
-            bins = int(signature.bind(*values).arguments["bins"])
-            self.own.append((kernel.__name__.partition("_")[0], bins))
+            given = signature.bind(*values).arguments
+            steps, job = given["steps"], given["job"]
+            for _ in range(job.first, job.last):
+                for step in steps:
+                    if not step["take"]:
+                        self.own.append(("inverse", int(step["bins"])))
+                    if step["needed"]:
+                        self.own.append(("forward", int(step["bins"]) // 2))
+                    if step["hand"] == driver.LOW_PASS:
+                        self.own.append(("inverse", job.samples // 8))
             return kernel(*values)
 
         return watched
@@ -75,14 +82,10 @@ class Tally:
 
 
 def tally_of(network: ScatteringNetwork, window: NDArray[np.float64]) -> Tally:
-    """Count the Fourier transforms of one `transform_window`, whichever module of the transform calls them."""
-    callers = [m for name, m in sys.modules.items() if name.startswith("gravdask.scattering.") and m is not fft]
+    """Count the Fourier transforms of one `transform_window`."""
     tally = Tally()
     with ExitStack() as stack:
-        for caller in callers:
-            for name, kernel in vars(caller).copy().items():
-                if name.startswith(("inverse", "forward")) and hasattr(kernel, "py_func"):
-                    stack.enter_context(mock.patch.object(caller, name, tally.watch(kernel)))
+        stack.enter_context(mock.patch.object(batches, "run_batches", tally.watch(batches.run_batches)))
         for name in ("rfft", "irfft", "fft", "ifft"):
             stack.enter_context(mock.patch.object(scipy.fft, name, tally.watch_scipy(getattr(scipy.fft, name))))
         network.transform_window(window)

@@ -31,7 +31,7 @@ from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
 import gravdask
-from gravdask.scattering import ScatteringNetwork, fused, lanes, transform_record
+from gravdask.scattering import ScatteringNetwork, fused, lanes, records, sums, transform_record
 from gravdask.scattering.lanes import (
     LANES,
     Singles,
@@ -210,7 +210,7 @@ def test_windows_are_gathered_and_scattered_whatever_their_length(samples: int) 
 def test_turning_is_transposing(count: int, vectors: int) -> None:
     rows = np.random.default_rng(count).standard_normal((count, vectors * LANES)).astype(np.float32)
     out = np.zeros((vectors * LANES, count), dtype=np.float32)
-    fused.turn(rows.reshape(-1), count, vectors, np.empty(LANES, dtype=np.int64), out.reshape(-1))
+    sums.turn(rows.reshape(-1), count, vectors, out.reshape(-1))
     np.testing.assert_array_equal(out, rows.T)
 
 
@@ -260,7 +260,7 @@ def test_kernels_are_compiled_alike() -> None:
         assert kernel.targetoptions["nogil"]
         assert kernel.targetoptions["error_model"] == "numpy"
         # sums in any order are for what has a vector of its own to gain from them
-        assert not kernel.targetoptions.get("fastmath") or kernel in {fused.combine, fused.cut}
+        assert not kernel.targetoptions.get("fastmath") or kernel is records.cut
 
 
 # ---- machine code kept on disk
@@ -578,8 +578,8 @@ def test_threads_do_not_see_each_other() -> None:
 
 
 def test_other_threads_run_while_a_kernel_does() -> None:
-    row, out = np.ones(30_000, dtype=np.float32), np.zeros((1, 30_000), dtype=np.float32)
-    kernel = partial(fused.combine, row[np.newaxis], row, 0, 0, out)
+    row, out = np.ones(100_000, dtype=np.float32), np.zeros((1, 100_000), dtype=np.float32)
+    kernel = partial(sums.combine, row[np.newaxis, np.newaxis], row, 0, 1.0, out)
     kernel()
     before = sys.getswitchinterval()
 

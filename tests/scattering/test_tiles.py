@@ -1,0 +1,64 @@
+"""The low-pass in two steps, and medians of samples of either sign."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gravdask.scattering.geometry import low_pass_sd
+from gravdask.scattering.segment import _medians
+from gravdask.scattering.tiles import low_pass_table, points, weights
+
+
+def response(spacing: int, T: int, tile: int, level: int, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """What samples weigh in the frame at 0, by their distance from it: distances, weights."""
+    around = points(spacing, T)
+    first, table = low_pass_table(around, T, "float64")
+    added = weights(tile, level, around)
+    tiles = reach // tile
+    place = ((np.arange(tile >> level) << level) + np.arange(-tiles, tiles)[:, np.newaxis] * tile).ravel()
+    begin = np.arange(-tiles, tiles) * (tile // spacing) - around.reach
+    total = np.zeros((2 * tiles, tile >> level))
+    for number, at in enumerate(begin):
+        for point in range(added.shape[1]):
+            index = at + point - first
+            if 0 <= index < table.size:
+                total[number] += added[:, point] * table[index]
+    return place, total.ravel()
+
+
+@pytest.mark.parametrize(
+    ("spacing", "T", "tile", "level"),
+    [(128, 256, 128, 0), (128, 256, 256, 8), (256, 1024, 256, 3), (256, 4096, 1024, 5), (1, 2, 2, 0), (2, 7, 4, 1)],
+)
+def test_two_narrow_gaussians_are_a_wide_one(spacing: int, T: int, tile: int, level: int) -> None:
+    sd = low_pass_sd(T)
+    place, found = response(spacing, T, tile, level, tile * int(np.ceil(9 * sd / tile)))
+    dense = np.arange(-int(20 * sd), int(20 * sd) + 1)
+    expected = np.exp(-0.5 * (place / sd) ** 2) / np.exp(-0.5 * (dense / sd) ** 2).sum()
+    assert np.abs(found - expected).max() < 1e-6 * expected.max()
+    # beside a great earthquake it is the tail that counts
+    far = np.abs(place) < 5 * sd
+    assert np.abs(found / expected - 1)[far].max() < 5e-6
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 400), st.integers(0, 1 << 30), st.data())
+def test_medians_of_samples_of_either_sign(rows: int, length: int, seed: int, data: st.DataObject) -> None:
+    rng = np.random.default_rng(seed)
+    frames = rng.standard_normal((rows, length)) * 10.0 ** data.draw(st.integers(-20, 20))
+    frames += data.draw(st.sampled_from([0.0, 1.0, -1e9]))
+    kind = data.draw(st.sampled_from(["noise", "glitches", "two levels", "constant", "steps"]))
+    if kind == "glitches":
+        frames[rng.random(frames.shape) < 0.3] = -1e37
+    elif kind == "two levels":
+        frames = np.where(rng.random(frames.shape) < 0.5, 0.0, 1e6) + 1e-3 * rng.standard_normal(frames.shape)
+    elif kind == "constant":
+        frames[:] = frames[:, :1]
+    elif kind == "steps":
+        frames = np.round(frames)
+    expected = np.median(frames, axis=-1)
+    scatter = np.median(np.abs(frames - expected[:, np.newaxis]), axis=-1)
+    assert np.all(np.abs(_medians(frames) - expected) <= 5e-6 * scatter + 1e-15 * np.abs(expected))
