@@ -9,8 +9,8 @@ For every path (l1, l2, ...) with scales j1 < j2 < ..., moduli U1 = |x * psi_l1|
 each a number per frame: the mean, median or maximum over the frame, or kymatio's low-pass. The wavelets are kymatio's
 Morlet wavelets (`filters`), the order of the paths is kymatio's, and so are the decimations.
 
-How, one band at a time (`batches`, `fused`, `fft`)
----------------------------------------------------
+How, one band at a time (`program`, `driver`, `fused`, `fft`)
+-------------------------------------------------------------
 1. Sixteen windows lie side by side, one in each lane of a vector (`lanes`); every step does the same to all of them.
 2. A window's spectrum is multiplied by the wavelet on the bins of its support only, and the product is laid straight
    into a spectrum 2^j times shorter, lowest bin first, aliasing included. *Why that is safe*: the wavelet is zero to
@@ -19,9 +19,13 @@ How, one band at a time (`batches`, `fused`, `fft`)
    lowest bin to zero only turns the phase, which the modulus forgets. Nothing of full length is ever transformed back.
 3. The innermost pass of the inverse transform is done while the bins are laid, the modulus is taken in the outermost
    one. Spectra stay in digit-reversed order; nobody sorts them.
-4. Moduli are summed over tiles of 256 samples (`tiles`). A frame's mean is a sum of tiles. The low-pass is a Gaussian
-   much wider than a tile, a polynomial on it: a few Chebyshev moments of each tile give every frame, to 1e-7.
+4. Moduli are summed over tiles of 256 samples (`tiles`). A frame's mean is a sum of tiles. The low-pass is a Gaussian,
+   and a Gaussian is two narrower ones in a row: the first gives values at points half a scale apart, the second is a
+   sum of some forty of them, which is the low-pass to 5e-7 of its value, tails included (Poisson's summation formula).
 5. If longer wavelets follow, the modulus (real: half a transform) is transformed and step 2 begins again.
+
+All of it is written down once for each group of signals as a list of steps (`program`), and one compiled call does the
+steps for all batches (`driver`): a kernel takes no longer than a dozen calls from Python would.
 
 How, for all scales (`cascade`)
 -------------------------------

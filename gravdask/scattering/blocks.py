@@ -142,7 +142,8 @@ def transform_record(
     if data.ndim == 2:
         return _channels(network, record, start)
     origin = int(attributes.get("start", 0) if start is None else start)
-    samples = data if isinstance(data, dask.array.Array) else dask.array.from_array(np.asarray(data))
+    # a name made of its digest would cost a large record more than some of its transform
+    samples = data if isinstance(data, dask.array.Array) else dask.array.from_array(np.asarray(data), name=False)
     coefficients, fractions = [], []
     first, last = frames_covering(network.frame_samples, origin, origin + samples.shape[0])
     for low, high in _task_frames(network, first, last):

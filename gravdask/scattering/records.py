@@ -84,3 +84,13 @@ def squeeze(
         row, into, centre, scale = frames[n], out[n], centres[n], 1.0 / widths[n]
         for t in range(row.size):
             into[t] = np.float32(min(max((row[t] - centre) * scale, -SQUEEZED), SQUEEZED) + SQUEEZED)
+
+
+@compiled_relaxed
+def means(frames: NDArray[np.float64], offset: float, out: NDArray[np.float64]) -> None:
+    """Mean of each row (n, samples); an ``offset`` is off while they are added, so that a large one costs no digits."""
+    for n in range(frames.shape[0]):
+        row, total = frames[n], 0.0
+        for t in range(row.size):
+            total += row[t] - offset
+        out[n] = total / row.size + offset

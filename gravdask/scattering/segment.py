@@ -22,7 +22,7 @@ from gravdask.scattering.tiles import Pooler, medians_of_rows
 
 LARGEST_SAMPLE = 1e37
 """Samples of a larger magnitude count as missing: no coefficient exceeds the largest sample, and must fit float32."""
-FEW = 128
+FEW = 64
 """Samples of a frame that tell where its median is, about."""
 SEGMENT_SAMPLES = 3 << 18
 """Length of a segment chosen without being asked for [samples], about; its halo is a small part of it."""
@@ -90,7 +90,9 @@ def _order_zero_of_whole(window: NDArray[np.float64], pooler: Pooler) -> NDArray
         return np.asarray(pooler.records(window[np.newaxis] - offset)[0] + offset)
     frames = window[pooler.halo : pooler.halo + pooler.frames * pooler.T].reshape(pooler.frames, pooler.T)
     if pooler.kind == "mean":
-        return np.asarray((frames - offset).mean(axis=-1) + offset)
+        found = np.empty(pooler.frames)
+        records.means(frames, float(offset), found)
+        return found
     return _medians(frames) if pooler.kind == "median" else np.asarray(frames.max(axis=-1))
 
 

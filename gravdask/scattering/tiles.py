@@ -28,10 +28,13 @@ TILE = 256
 """Longest tile, unless decimation asks for longer ones [samples]."""
 LOW_PASS_SD = 7.0
 """Standard deviations of the low-pass at which its tails are cut off: 2e-11 of its peak."""
-POINT_ERROR = 5e-7
-"""Largest error of the low-pass that comes of knowing the first Gaussian at points alone, relative to its value."""
-POINT_SD = 5.0
-"""Standard deviations of the first Gaussian at which it is cut off, or more."""
+POINT_ERROR = 5e-7, 1e-14
+"""Largest error of the low-pass that comes of knowing the first Gaussian at points alone, relative to its value.
+
+Of moduli; and of records, which have a sign: what is left of a great earthquake in them is far less than its size.
+"""
+POINT_SD = 5.0, 8.0
+"""Standard deviations of the first Gaussian at which it is cut off, or more; of moduli and of records."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,15 @@ class Points:
 
 
 @lru_cache(maxsize=64)
-def points(spacing: int, T: int) -> Points:
-    """Two Gaussians for the low-pass of a scale."""
+def points(spacing: int, T: int, signed: bool = False) -> Points:
+    """Two Gaussians for the low-pass of a scale; ``signed`` for records."""
     sd = low_pass_sd(T)
-    least = spacing * math.sqrt(math.log(2.0 / POINT_ERROR) / (2.0 * math.pi**2))
+    least = spacing * math.sqrt(math.log(2.0 / POINT_ERROR[signed]) / (2.0 * math.pi**2))
     if spacing == 1 or sd <= 2.0 * least:
         # every sample is a point of its own
         return Points(1, 0.0, sd, 0)
     inner = math.sqrt((sd**2 - sd * math.sqrt(sd**2 - 4.0 * least**2)) / 2.0)
-    return Points(spacing, inner, math.sqrt(sd**2 - inner**2), math.ceil(POINT_SD * inner / spacing))
+    return Points(spacing, inner, math.sqrt(sd**2 - inner**2), math.ceil(POINT_SD[signed] * inner / spacing))
 
 
 @lru_cache(maxsize=64)
@@ -233,7 +236,7 @@ class Pooler:
             spacing = self.around.spacing if self.T_low else stage.tile
             hop = (stage.step << stage.log2_step) // spacing
             summed = self._room(signals, (every - 1) * hop + rows, spacing, "float32")
-            weights = self._weights_of_frames(spacing, "float32")
+            weights = self._weights_of_frames(self.around if self.T_low else stage.tile, "float32")
             out = SCRATCH.flat("pooled", signals * self.frames).reshape(signals, -1)
             into = summed, *weights, 2.0 ** (stage.log2_step + level), out
             sums.pool_points(moments.reshape(-1), lanes // LANES, turned, signals, windows, hop, *into)
@@ -250,26 +253,25 @@ class Pooler:
             tiled = there.reshape(signals, -1)
         return self.frames_of(tiled, stage.tile, stage.log2_step + level)
 
-    def _weights_of_frames(self, spacing: int, kind: str) -> tuple[NDArray[np.floating], int]:
-        """What points, or tiles, weigh in a frame, and the first of them, counted from the segment's first one."""
-        if not self.T_low:
-            count = self.T // spacing
-            return np.full(count, 1.0 / self.T, dtype=kind), self.halo // spacing
-        first, table = low_pass_table(self.around, self.T, kind)
-        return table, self.halo // spacing + self.around.reach + first
+    def _weights_of_frames(self, around: Points | int, kind: str) -> tuple[NDArray[np.floating], int]:
+        """What points, or tiles of a length, weigh in a frame, and the first of them, counted from the segment's."""
+        if isinstance(around, int):
+            return np.full(self.T // around, 1.0 / self.T, dtype=kind), self.halo // around
+        first, table = low_pass_table(around, self.T, kind)
+        return table, self.halo // around.spacing + around.reach + first
 
     def records(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Pool records themselves, (n, samples), over frames: weighted or plain means, whatever the kind."""
         if self.kind != "lowpass":
             within = rows[:, self.halo : self.halo + self.frames * self.T].reshape(-1, self.frames, self.T)
             return np.asarray(within.mean(axis=-1))
-        spacing = self.around.spacing
-        added = rows.reshape(rows.shape[0], -1, spacing) @ weights(spacing, 0, self.around)
+        around = points(max(self.around.spacing // 2, 1), self.T, signed=True)
+        added = rows.reshape(rows.shape[0], -1, around.spacing) @ weights(around.spacing, 0, around)
         count, rank = added.shape[1:]
-        summed = self._room(rows.shape[0], count + rank - 1, spacing, "float64")
+        summed = self._room(rows.shape[0], count + rank - 1, around.spacing, "float64")
         sums.overlap(added, np.arange(count), 1, summed)
         out = np.empty((rows.shape[0], self.frames))
-        sums.combine(summed, *self._weights_of_frames(spacing, "float64"), 1.0, out)
+        sums.combine(summed, *self._weights_of_frames(around, "float64"), 1.0, out)
         return out
 
     def _room(self, signals: int, count: int, spacing: int, kind: str) -> NDArray[Any]:

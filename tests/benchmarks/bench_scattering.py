@@ -125,7 +125,8 @@ def speed_rows(scale: Scale, quake: Record | None) -> dict[str, Row]:
         "lowpass beside torch": (ours("the same", lowpass(8, 256), record), "torch"),
         "mean": (ours("the default: J=8 Q=8 T=4096 mean", default, long), "kymatio"),
         "scatseisnet": (peers.scatseisnet(part), "scatseisnet"),
-        "steinmann": (ours("preset steinmann2022", steinmann, record), "scatseisnet"),
+        "steinmann": (_of_segment("preset steinmann2022, a segment", steinmann, long), "scatseisnet"),
+        "steinmann record": (ours("the same, long record", steinmann, long), "scatseisnet"),
         "J=8": (ours("J=8 Q=8 T=256 low-pass, long record", lowpass(8, 256), long), "J=8"),
         "J=10": (ours("J=10 Q=8 T=1024 low-pass, long record", lowpass(10, 1024), long), "J=8"),
         "J=12": (ours("J=12 Q=8 T=4096 low-pass, long record", lowpass(12, 4096), long), "J=8"),
@@ -135,6 +136,12 @@ def speed_rows(scale: Scale, quake: Record | None) -> dict[str, Row]:
     if found["torch"][0] is None:
         del found["lowpass beside torch"]
     return {key: Row(peer, base) for key, (peer, base) in found.items() if peer is not None}
+
+
+def _of_segment(name: str, network: ScatteringNetwork, record: Record) -> peers.Peer:
+    """One segment in memory, as peers have theirs."""
+    window = record[: network.window_samples]
+    return peers.Peer(f"gravdask, {name}", network.segment_samples, lambda: network.transform_window(window))
 
 
 def measure_speed(scale: Scale, quake: Record | None) -> dict[str, float]:

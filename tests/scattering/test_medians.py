@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,12 +32,12 @@ def in_the_middle(frames: np.ndarray) -> np.ndarray:
     length = frames.shape[-1]
     low, high = ordered[..., (length - 1) // 2], ordered[..., length // 2]
     with np.errstate(over="ignore"):
-        return np.where(low == high, low, np.float32(0.5) * (low + high))
+        return np.asarray(np.where(low == high, low, np.float32(0.5) * (low + high)))
 
 
 def medians_of(frames: np.ndarray) -> np.ndarray:
     """Medians of the kernel, of frames (n, length)."""
-    return found(frames.astype(np.float32).reshape(1, -1), 0, frames.shape[1], frames.shape[0])[0]
+    return np.asarray(found(frames.astype(np.float32).reshape(1, -1), 0, frames.shape[1], frames.shape[0])[0])
 
 
 def moduli(kind: str, shape: tuple[int, int], seed: int) -> np.ndarray:
@@ -43,7 +45,7 @@ def moduli(kind: str, shape: tuple[int, int], seed: int) -> np.ndarray:
     rng = np.random.default_rng([seed, *kind.encode()])
     frames, length = shape
     rayleigh = np.hypot(*rng.standard_normal((2, *shape)))
-    made = {
+    kinds: dict[str, Callable[[], np.ndarray]] = {
         "rayleigh": lambda: rayleigh,
         "quiet": lambda: rayleigh * 1e-41,
         "loud": lambda: rayleigh * 5e37,
@@ -62,11 +64,12 @@ def moduli(kind: str, shape: tuple[int, int], seed: int) -> np.ndarray:
         "clusters": lambda: 10.0 ** rng.choice([-20.0, 0.0, 20.0], shape) * (1.0 + 1e-3 * rayleigh),
         "bits": lambda: rng.integers(0, 0x7F80_0001, shape),
         "largest": lambda: np.where(rng.random(shape) < 0.6, LARGEST, np.inf),
-    }[kind]()
+    }
+    made = kinds[kind]()
     if made.dtype.kind == "i":
-        return made.astype(np.int32).view(np.float32)
+        return np.asarray(made.astype(np.int32).view(np.float32))
     with np.errstate(under="ignore", over="ignore"):
-        return made.astype(np.float32)
+        return np.asarray(made.astype(np.float32))
 
 
 KINDS = (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gravdask.scattering.geometry import low_pass_sd
 from gravdask.scattering.segment import _medians
-from gravdask.scattering.tiles import low_pass_table, points, weights
+from gravdask.scattering.tiles import Pooler, low_pass_table, points, weights
 
 
 def response(spacing: int, T: int, tile: int, level: int, reach: int) -> tuple[np.ndarray, np.ndarray]:
@@ -42,6 +42,19 @@ def test_two_narrow_gaussians_are_a_wide_one(spacing: int, T: int, tile: int, le
     # beside a great earthquake it is the tail that counts
     far = np.abs(place) < 5 * sd
     assert np.abs(found / expected - 1)[far].max() < 5e-6
+
+
+@pytest.mark.parametrize(("T", "step"), [(256, 256), (48, 32), (8, 8), (2, 2), (1, 1)])
+def test_little_is_left_of_what_swings_about_zero(T: int, step: int) -> None:
+    pooler = Pooler("lowpass", T, step, 20, -(-8 * T * 2 // step) * step)
+    time = np.arange(pooler.samples)
+    record = 1e6 * np.sin(2.0 * np.pi * time / 11.0) * np.exp(-0.5 * ((time - 0.5 * time.size) / (2 * T)) ** 2)
+    sd = low_pass_sd(T)
+    reach = int(12 * sd)
+    low_pass = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sd) ** 2)
+    smooth = np.convolve(record, low_pass / low_pass.sum(), mode="same")
+    expected = smooth[pooler.halo : pooler.halo + 20 * step : step]
+    np.testing.assert_allclose(pooler.records(record[np.newaxis])[0], expected, rtol=0, atol=1e-11 * 1e6)
 
 
 @settings(max_examples=60, deadline=None)
