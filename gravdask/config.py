@@ -169,8 +169,21 @@ class ScatteringConfig(_Section):
 class FitConfig(_Section):
     """Features and the mixture model."""
 
-    n_components: int = Field(0, description="components of the mixture; 0: 7, fewer for short records", ge=0, le=64)
+    n_components: int = Field(0, description="components of the mixture; 0: chosen from the data", ge=0, le=64)
+    max_components: int = Field(12, description="largest number of components tried where it is chosen", ge=2, le=64)
+    covariance_types: tuple[Literal["full", "tied", "diag", "spherical"], ...] = Field(
+        ("full",), description="covariances of the components; of several, one is chosen from the data", min_length=1
+    )
+    holdout_folds: int = Field(4, description="parts in which time is held out to choose", ge=2, le=20)
+    select_rows: int = Field(200_000, description="frames that the choice is made on, at most", ge=1000, le=10_000_000)
     n_features: int = Field(0, description="principal components kept; 0: 10, fewer for short records", ge=0, le=64)
+    axes: Literal["pca", "exact-pca", "ica"] = Field(
+        "pca", description="features: principal components of a sample or of all frames, or independent components"
+    )
+    whiten: bool = Field(False, description="divide principal components by their standard deviation")
+    start: Literal["kmeans", "dask-kmeans"] = Field(
+        "kmeans", description="where the mixture starts: k-means of scikit-learn or dask-ml, on a sample"
+    )
     blocks: Literal["both", "loudness", "shape"] = Field(
         "both", description="log S1 (loudness), log S2/S1 (shape) or both"
     )

@@ -16,7 +16,7 @@ import gravdask
 PACKAGE = Path(gravdask.__file__).parent
 FLOORS = (
     {"errors"},
-    {"config", "grid", "gaps", "progress"},
+    {"config", "grid", "gaps", "progress", "compiling"},
     {"archive", "store"},
     {"preprocess", "scattering"},
     {"features", "mixture", "noise", "catalog"},
@@ -104,7 +104,7 @@ def floor_breaches(module: str, tree: ast.AST, is_package: bool = False) -> list
         if parts[0] != "gravdask" or len(parts) == 1 or parts[1] == own:
             continue
         target = parts[1]
-        lowest_only = own == "mixture" and target != "errors"
+        lowest_only = own == "mixture" and target not in {"errors", "compiling"}
         if target == "__version__":
             continue
         if target not in FLOOR_OF or FLOOR_OF[target] >= FLOOR_OF[own] or lowest_only:

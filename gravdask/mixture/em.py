@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gravdask.errors import MixtureError
 from gravdask.mixture.arrays import Float
 from gravdask.mixture.blocks import RowBlocks
+from gravdask.mixture.kernels import Density
 from gravdask.mixture.parameters import GaussianParameters
 from gravdask.mixture.reseed import LeastLikely, collapsed_components, reseeded
 from gravdask.mixture.statistics import SufficientStatistics
@@ -68,15 +69,11 @@ class EMRun:
         return self.lower_bounds[-1] if self.lower_bounds else -math.inf
 
 
-def run_em(
-    blocks: RowBlocks, start: GaussianParameters, centre: Float, settings: EMSettings, previous: float = -math.inf
-) -> EMRun:
-    """Iterate from a start until the mean log-likelihood changes by less than `tol`.
+class EMState:
+    """A run of EM between iterations: sums go in, the next mixture comes out.
 
     Parameters
     ----------
-    blocks
-        The rows.
     start
         The mixture of the first E-step.
     centre
@@ -86,52 +83,103 @@ def run_em(
     previous
         Mean log-likelihood before the first iteration (of a warm start).
 
-    Raises
-    ------
-    MixtureError
-        The log-likelihood is not finite, or a covariance is not positive definite.
+    Attributes
+    ----------
+    parameters
+        The present mixture.
+    wanted
+        Least likely rows that `reseed` must be given before the next iteration; 0 for none.
+    failure
+        Why the run cannot go on, or None.
     """
-    parameters, statistics = start, None
-    bounds: list[float] = []
-    started_again: list[tuple[int, int]] = []
-    converged = False
-    for iteration in range(1, settings.max_iter + 1):
-        statistics = blocks.reduce(SufficientStatistics.from_block, parameters.density(centre))
+
+    def __init__(
+        self, start: GaussianParameters, centre: Float, settings: EMSettings, previous: float = -math.inf
+    ) -> None:
+        self.parameters, self.centre, self.settings = start, centre, settings
+        self.wanted = 0
+        self.failure: MixtureError | None = None
+        self._previous = previous
+        self._statistics: SufficientStatistics | None = None
+        self._bounds: list[float] = []
+        self._started_again: list[tuple[int, int]] = []
+        self._collapsed: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        self._converged = False
+
+    @property
+    def active(self) -> bool:
+        """Whether another iteration is due."""
+        return not self._converged and self.failure is None and len(self._bounds) < self.settings.max_iter
+
+    def density(self) -> Density:
+        """What the next E-step needs."""
+        return self.parameters.density(self.centre)
+
+    def take(self, statistics: SufficientStatistics) -> None:
+        """Do the M-step of one iteration, or ask for rows to start collapsed components from.
+
+        Raises
+        ------
+        MixtureError
+            The log-likelihood is not finite, or a covariance is not positive definite.
+        """
         bound = statistics.log_likelihood / statistics.weight
+        iteration = len(self._bounds) + 1
         if not math.isfinite(bound):
             msg = (
                 f"The log-likelihood is {bound} at iteration {iteration}: values or start parameters are too far apart "
                 "for float64. Scale the features to comparable, moderate variance, or choose another start"
             )
             raise MixtureError(msg)
-        bounds.append(bound)
+        self._statistics = statistics
+        self._bounds.append(bound)
         collapsed = collapsed_components(statistics)
-        budget = _RESEEDS_PER_COMPONENT * parameters.n_components - len(started_again)
-        # Not in the last iteration: the result would then hold a component that no E-step has seen.
-        if 0 < len(collapsed) <= budget and iteration < settings.max_iter:
-            parameters = _reseed(blocks, parameters, statistics, collapsed, len(started_again), settings.reg_covar)
-            started_again += [(iteration, int(k)) for k in collapsed]
-            previous = -math.inf
-            continue
-        parameters = statistics.finalize(settings.reg_covar)
-        if abs(bound - previous) < settings.tol:
-            converged = True
-            break
-        previous = bound
-    return EMRun(parameters, statistics, tuple(bounds), converged, tuple(started_again))
+        before = len(self._started_again)
+        budget = _RESEEDS_PER_COMPONENT * self.parameters.n_components - before
+        # not in the last iteration: the result would then hold a component that no E-step has seen
+        if 0 < len(collapsed) <= budget and iteration < self.settings.max_iter:
+            self._collapsed, self.wanted = collapsed, before + len(collapsed)
+            return
+        self.parameters = statistics.finalize(self.settings.reg_covar)
+        self._converged = abs(bound - self._previous) < self.settings.tol
+        self._previous = bound
+
+    def reseed(self, least: LeastLikely) -> None:
+        """Start collapsed components from the least likely rows, passing over as many as were used before."""
+        if self._statistics is None:
+            return
+        centres = least.rows[np.arange(len(self._started_again), self.wanted) % len(least.rows)]
+        self.parameters = reseeded(self._statistics, self._collapsed, centres, self.settings.reg_covar)
+        self._started_again += [(len(self._bounds), int(k)) for k in self._collapsed]
+        self._previous, self.wanted = -math.inf, 0
+
+    def result(self) -> EMRun:
+        """What the run came to."""
+        return EMRun(
+            self.parameters, self._statistics, tuple(self._bounds), self._converged, tuple(self._started_again)
+        )
 
 
-def _reseed(
-    blocks: RowBlocks,
-    parameters: GaussianParameters,
-    statistics: SufficientStatistics,
-    collapsed: NDArray[np.intp],
-    n_before: int,
-    reg_covar: float,
-) -> GaussianParameters:
-    """Start collapsed components from the least likely rows, passing over as many as were used before in this run."""
-    n_wanted = n_before + len(collapsed)
-    least: LeastLikely = blocks.reduce(LeastLikely.from_block, parameters.density(statistics.centre), n_wanted)
-    n_found = len(least.rows)
-    centres = least.rows[np.arange(n_before, n_wanted) % n_found]
-    return reseeded(statistics, collapsed, centres, reg_covar)
+def run_em(
+    blocks: RowBlocks, start: GaussianParameters, centre: Float, settings: EMSettings, previous: float = -math.inf
+) -> EMRun:
+    """Iterate from a start until the mean log-likelihood changes by less than `tol`.
+
+    Parameters
+    ----------
+    blocks
+        The rows.
+    start, centre, settings, previous
+        See `EMState`.
+
+    Raises
+    ------
+    MixtureError
+        The log-likelihood is not finite, or a covariance is not positive definite.
+    """
+    state = EMState(start, centre, settings, previous)
+    while state.active:
+        state.take(blocks.reduce(SufficientStatistics.from_block, state.density()))
+        if state.wanted:
+            state.reseed(blocks.reduce(LeastLikely.from_block, state.density(), state.wanted))
+    return state.result()

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable
 from os import PathLike
 from typing import Self
 
-import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from gravdask.errors import MixtureError
 from gravdask.mixture import incremental, persistence
-from gravdask.mixture.arrays import Float, MatrixLike, Seed, StartLike, VectorLike
-from gravdask.mixture.blocks import RowBlocks, one_blas_thread, row_blocks
-from gravdask.mixture.em import EMRun, EMSettings, run_em
+from gravdask.mixture.arrays import MatrixLike, Seed, StartLike, VectorLike
+from gravdask.mixture.blocks import one_blas_thread
+from gravdask.mixture.fitting import best_run, explained, prepare, shortcomings, start_labels, starter
 from gravdask.mixture.inference import FittedMixture
-from gravdask.mixture.initialise import Start, draw_sample, start_parameters
 from gravdask.mixture.matching import ComponentMatch, match_components
-from gravdask.mixture.parameters import (
-    GaussianParameters,
-    check_means,
-    check_precisions,
-    check_weights,
-    covariance_shape,
-)
-from gravdask.mixture.survey import Survey, survey_block
+from gravdask.mixture.parameters import GaussianParameters
+from gravdask.mixture.starts import ModelLike
+from gravdask.mixture.statistics import SufficientStatistics
 from gravdask.mixture.validation import check_settings
 
 
@@ -61,6 +53,16 @@ class GaussianMixture(FittedMixture):
         Seed of the start and of `sample`: None, int or numpy RandomState.
     warm_start
         Continue from the last fit instead of starting anew.
+    labels_init
+        Start from labels: (n_rows,) integers, 0 to n_components - 1 or -1 for no opinion, as ndarray or dask array. One
+        M-step over all rows makes the start, each row wholly of its component; `init_params` is then not used.
+    model_init
+        Start from an earlier mixture: fitted (scikit-learn's too), or the path of a saved one. Of another covariance
+        type, its covariances are averaged or cut down as an M-step on its rows would. Start values replace those of
+        labels or a model; a `warm_start` goes before all.
+    missing
+        Rows with NaN or infinity: "error" refuses them; "skip" leaves them out of every sum, and gives them the label
+        -1 and NaN as posterior and log-likelihood.
 
     Attributes
     ----------
@@ -80,13 +82,15 @@ class GaussianMixture(FittedMixture):
         (iteration, component) of every component that was started again.
     statistics_ : SufficientStatistics or None
         The sums that made the parameters; None where no iteration was done.
+    n_skipped_ : int
+        Rows with NaN or infinity that were left out, of the last `fit` and every `partial_fit` since.
     n_features_in_ : int
     feature_names_in_ : (n_features,)
         Only where X had column names.
 
     Notes
     -----
-    Rows with NaN are refused. Sums, parameters and results are float64 for rows of any real type.
+    Sums, parameters and results are float64 for rows of any real type. `clone` keeps a fitted `model_init` fitted.
     """
 
     def __init__(
@@ -104,6 +108,9 @@ class GaussianMixture(FittedMixture):
         precisions_init: StartLike = None,
         random_state: Seed = None,
         warm_start: bool = False,
+        labels_init: VectorLike = None,
+        model_init: ModelLike = None,
+        missing: str = "error",
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -117,21 +124,39 @@ class GaussianMixture(FittedMixture):
         self.precisions_init = precisions_init
         self.random_state = random_state
         self.warm_start = warm_start
+        self.labels_init = labels_init
+        self.model_init = model_init
+        self.missing = missing
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted copy; the model it starts from stays fitted, unlike an estimator that is to be fitted."""
+        twin: Self = super().__sklearn_clone__()
+        twin.model_init = copy.deepcopy(self.model_init)
+        return twin
 
     # Fitting
 
-    def fit(self, X: MatrixLike, y: VectorLike = None, sample_weight: VectorLike = None) -> Self:
+    def fit(
+        self,
+        X: MatrixLike,
+        y: VectorLike = None,
+        sample_weight: VectorLike = None,
+        groups: VectorLike = None,
+    ) -> Self:
         """Estimate the mixture by EM.
 
         Parameters
         ----------
         X
-            ndarray or dask array, (n_rows, n_features), float32, float64 or integer, without NaN. Dask arrays may have
+            ndarray or dask array, (n_rows, n_features), float32, float64 or integer. Dask arrays may have
             any chunks, of unknown size or empty; each row chunk is one block.
         y
             Ignored; there for scikit-learn's pipelines.
         sample_weight
             (n_rows,) as ndarray or dask array, a number, or None for ones. A weight of 2 is the row twice.
+        groups
+            (n_rows,) strata, say station and month: integers, words or dates, as ndarray or dask array. The sample that
+            the start is made from takes the same share of each, whatever the chunks. None: one stratum.
 
         Raises
         ------
@@ -140,21 +165,33 @@ class GaussianMixture(FittedMixture):
         """
         check_settings(self.get_params(deep=False))
         X = self._checked(X, reset=True)
+        warm = self.warm_start and hasattr(self, "means_")
+        labels = None if warm else start_labels(self)
         with one_blas_thread():
-            blocks, survey, sizes = self._survey(X, sample_weight)
-            best = self._best_run(blocks, survey.total / survey.weight, sizes)
+            prepared = prepare(
+                X, sample_weight, least_rows=self.n_components, skip=self._skips(), groups=groups, labels=labels
+            )
+            best = best_run(self, prepared)
         self._adopt(best.parameters, best.statistics)
+        self.n_skipped_ = prepared.survey.bad_rows
         self.converged_ = best.converged
         self.n_iter_ = len(best.lower_bounds)
         self.lower_bound_ = best.lower_bound
         self.lower_bounds_ = list(best.lower_bounds)
         self.reseeded_ = list(best.reseeded)
-        self._warn(best)
+        for shortcoming in shortcomings(best, self.n_features_in_, self.max_iter):
+            warnings.warn(shortcoming, ConvergenceWarning, stacklevel=2)
         return self
 
-    def fit_predict(self, X: MatrixLike, y: VectorLike = None, sample_weight: VectorLike = None) -> VectorLike:
+    def fit_predict(
+        self,
+        X: MatrixLike,
+        y: VectorLike = None,
+        sample_weight: VectorLike = None,
+        groups: VectorLike = None,
+    ) -> VectorLike:
         """Fit and return the component of each row: the same as `fit(X).predict(X)`."""
-        return self.fit(X, sample_weight=sample_weight).predict(X)
+        return self.fit(X, sample_weight=sample_weight, groups=groups).predict(X)
 
     def partial_fit(
         self,
@@ -188,15 +225,23 @@ class GaussianMixture(FittedMixture):
         check_settings(self.get_params(deep=False))
         fitted = hasattr(self, "means_")
         X = self._checked(X, reset=not fitted)
+        labels = None if fitted else start_labels(self)
+        before = self._own_statistics("partial_fit") if fitted else None
+
         with one_blas_thread():
-            blocks, survey, sizes = self._survey(X, sample_weight, least_rows=1 if fitted else self.n_components)
-            if fitted:
-                before, current = self._own_statistics("partial_fit"), self._parameters()
-            else:
-                before, centre = None, survey.total / survey.weight
-                current = self._starts(blocks, centre, sizes)(check_random_state(self.random_state))
-            statistics = incremental.step(blocks, current, before, survey, alpha=alpha, t0=t0)
-        self._adopt(statistics.finalize(self.reg_covar), statistics)
+            least = 1 if fitted else self.n_components
+            prepared = prepare(X, sample_weight, least_rows=least, skip=self._skips(), labels=labels)
+
+            def step() -> tuple[GaussianParameters, SufficientStatistics]:
+                current = (
+                    self._parameters() if fitted else starter(self, prepared)(check_random_state(self.random_state))
+                )
+                found = incremental.step(prepared.blocks, current, before, prepared.survey, alpha=alpha, t0=t0)
+                return found.finalize(self.reg_covar), found
+
+            parameters, statistics = step() if fitted else explained(step, self, prepared)
+        self._adopt(parameters, statistics)
+        self.n_skipped_ = getattr(self, "n_skipped_", 0) + prepared.survey.bad_rows
         self.lower_bound_ = statistics.log_likelihood / statistics.weight
         self.lower_bounds_ = [*getattr(self, "lower_bounds_", []), self.lower_bound_]
         self.n_iter_ = getattr(self, "n_iter_", 0) + 1
@@ -224,6 +269,7 @@ class GaussianMixture(FittedMixture):
         merged._adopt(statistics.finalize(self.reg_covar), statistics)
         merged.converged_, merged.n_iter_, merged.reseeded_ = False, 0, []
         merged.lower_bound_, merged.lower_bounds_ = statistics.log_likelihood / statistics.weight, []
+        merged.n_skipped_ = self.n_skipped_ + other.n_skipped_
         return merged
 
     def match(self, old: GaussianMixture) -> ComponentMatch:
@@ -260,7 +306,7 @@ class GaussianMixture(FittedMixture):
         Raises
         ------
         MixtureError
-            A constructor parameter has no JSON form (a RandomState as seed).
+            A constructor parameter has no JSON form (a RandomState as seed, lazy labels as start).
         """
         check_is_fitted(self)
         persistence.save(self, path)
@@ -275,89 +321,3 @@ class GaussianMixture(FittedMixture):
             The file is missing, damaged or of another format.
         """
         return persistence.load(cls(), path)
-
-    # Inside
-
-    def _survey(
-        self, X: MatrixLike, sample_weight: VectorLike, least_rows: int | None = None
-    ) -> tuple[RowBlocks, Survey, list[int]]:
-        """Return the blocks, what is known of all rows, and each block's number of rows."""
-        blocks = row_blocks(X, sample_weight)
-        parts: list[Survey] = blocks.map(survey_block)
-        whole = parts[0]
-        for part in parts[1:]:
-            whole = whole + part
-        whole.check(self.n_components if least_rows is None else least_rows)
-        return blocks.hold(whole.rows), whole, [part.rows for part in parts]
-
-    def _starts(
-        self, blocks: RowBlocks, centre: Float, sizes: list[int]
-    ) -> Callable[[np.random.RandomState], GaussianParameters]:
-        """Return a function from the generator to start parameters; the sample is drawn at its first call."""
-        k, d, kind = self.n_components, blocks.n_features, self.covariance_type
-        start = Start(
-            kind,
-            k,
-            self.init_params,
-            self.reg_covar,
-            None if self.weights_init is None else check_weights(self.weights_init, k),
-            None if self.means_init is None else check_means(self.means_init, k, d),
-            None if self.precisions_init is None else check_precisions(self.precisions_init, kind, k, d),
-        )
-        samples: list[tuple[Float, Float | None]] = []
-
-        def make(generator: np.random.RandomState) -> GaussianParameters:
-            if start.is_given:
-                return start_parameters(start, None, centre, generator)
-            if not samples:
-                samples.append(draw_sample(blocks, sizes, generator))
-            return start_parameters(start, samples[0], centre, generator)
-
-        return make
-
-    def _best_run(self, blocks: RowBlocks, centre: Float, sizes: list[int]) -> EMRun:
-        """Run EM from every start and return the run of the largest lower bound."""
-        settings = EMSettings(self.tol, self.reg_covar, self.max_iter)
-        if self.warm_start and hasattr(self, "means_"):
-            return run_em(blocks, self._warm_parameters(blocks), centre, settings, previous=self.lower_bound_)
-        generator = check_random_state(self.random_state)
-        starts = self._starts(blocks, centre, sizes)
-        best = run_em(blocks, starts(generator), centre, settings)
-        for _ in range(1, self.n_init):
-            run = run_em(blocks, starts(generator), centre, settings)
-            if run.lower_bound > best.lower_bound:
-                best = run
-        return best
-
-    def _warm_parameters(self, blocks: RowBlocks) -> GaussianParameters:
-        """Return the last fit's mixture, or say why it is no start for this one."""
-        asked = covariance_shape(self.covariance_type, self.n_components, blocks.n_features)
-        if self.means_.shape != (self.n_components, blocks.n_features) or self.covariances_.shape != asked:
-            msg = (
-                f"warm_start goes on from a fit of {len(self.means_)} components, {self.means_.shape[1]} features and "
-                f"covariances {self.covariances_.shape}, but n_components={self.n_components}, X has "
-                f"{blocks.n_features} features and {self.covariance_type!r} covariances are {asked}. "
-                "Set warm_start=False to start anew"
-            )
-            raise MixtureError(msg)
-        return self._parameters()
-
-    def _warn(self, run: EMRun) -> None:
-        """Say what went less than well."""
-        if run.reseeded:
-            shown = [f"{component} (iteration {iteration})" for iteration, component in run.reseeded[:3]]
-            more = len(run.reseeded) - len(shown)
-            places = ", ".join(shown) + (f" and {more} more times" if more else "")
-            warnings.warn(
-                f"Components collapsed below {self.n_features_in_ + 1} rows and were started again from the least "
-                f"likely rows: {places}. Fewer components may describe the rows as well",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        if not run.converged and self.max_iter > 0:
-            warnings.warn(
-                f"Best performing initialization did not converge in max_iter={self.max_iter} iterations. Try "
-                "different init parameters, or increase max_iter, tol, or check for degenerate data.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )

@@ -7,23 +7,25 @@ from collections.abc import Callable
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gravdask.errors import MixtureError
 from gravdask.mixture import kernels
 from gravdask.mixture.arrays import Float, Index, MatrixLike, Rows, Seed, VectorLike
-from gravdask.mixture.blocks import is_lazy, map_rows, one_blas_thread, row_blocks
+from gravdask.mixture.blocks import check_lazy, complete_mask, is_lazy, map_rows, one_blas_thread, row_blocks
 from gravdask.mixture.kernels import Density
 from gravdask.mixture.parameters import GaussianParameters, count_parameters
 from gravdask.mixture.statistics import SufficientStatistics
 from gravdask.mixture.survey import refuse_bad_rows
+from gravdask.mixture.validation import refuse_no_matrix
 
 
 class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     """The part of `GaussianMixture` that only reads the fitted attributes."""
 
     covariance_type: str
+    missing: str
     random_state: Seed
     n_features_in_: int
     weights_: Float
@@ -32,26 +34,47 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     precisions_: Float
     precisions_cholesky_: Float
     statistics_: SufficientStatistics | None
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+    reseeded_: list[tuple[int, int]]
+    n_skipped_: int
+
+    @property
+    def classes_(self) -> Index:
+        """Labels of the components, (n_components,): dask-ml asks for them before it wraps `predict_proba`."""
+        check_is_fitted(self)
+        return np.arange(len(self.weights_), dtype=np.int64)
 
     def predict(self, X: MatrixLike) -> VectorLike:
-        """Return the most probable component of each row, (n_rows,) int64; a dask array for a dask array."""
+        """Return the most probable component of each row, (n_rows,) int64; a dask array for a dask array.
+
+        Rows with NaN or infinity are refused or, with ``missing="skip"``, get -1.
+        """
         return self._per_row(X, kernels.labels, np.int64)
 
     def predict_proba(self, X: MatrixLike) -> MatrixLike:
-        """Return the posterior probability of each component, (n_rows, n_components) float64; lazy for a dask array."""
+        """Return the posterior probability of each component, (n_rows, n_components) float64; lazy for a dask array.
+
+        Rows with NaN or infinity are refused or, with ``missing="skip"``, get NaN.
+        """
         return self._per_row(X, kernels.responsibilities, np.float64, width=True)
 
     def score_samples(self, X: MatrixLike) -> VectorLike:
-        """Return the log-likelihood of each row, (n_rows,) float64; a dask array for a dask array."""
+        """Return the log-likelihood of each row, (n_rows,) float64; a dask array for a dask array.
+
+        Rows with NaN or infinity are refused or, with ``missing="skip"``, get NaN.
+        """
         return self._per_row(X, kernels.log_likelihoods, np.float64)
 
     def score(self, X: MatrixLike, y: VectorLike = None) -> float:
-        """Return the mean log-likelihood of the rows; `y` is ignored."""
+        """Return the mean log-likelihood of the rows, without those that are skipped; `y` is ignored."""
         total, n_rows = self._total_log_likelihood(X)
         return total / n_rows
 
     def bic(self, X: MatrixLike) -> float:
-        """Return the Bayesian information criterion, -2 log L + p ln n (lower is better)."""
+        """Return the Bayesian information criterion, -2 log L + p ln n (lower is better); n counts no skipped row."""
         total, n_rows = self._total_log_likelihood(X)
         return -2.0 * total + self._n_parameters() * math.log(n_rows)
 
@@ -99,15 +122,29 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """Say whether there is a mixture: a fit that failed after looking at X has left none."""
         return hasattr(self, "means_")
 
+    def __sklearn_tags__(self) -> Tags:
+        """Tell scikit-learn whether NaN may be among the rows."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self._skips()
+        return tags
+
+    def _skips(self) -> bool:
+        """Return whether rows with NaN or infinity are left out rather than refused."""
+        return self.missing == "skip"
+
     def _checked(self, X: MatrixLike, *, reset: bool) -> MatrixLike:
         """Return X as a two-dimensional array of the features that the mixture knows."""
         if not is_lazy(X):
             least = 2 if reset else 1
             kinds = [np.float64, np.float32]
-            return validate_data(self, X, reset=reset, dtype=kinds, ensure_all_finite=False, ensure_min_samples=least)
-        if X.ndim != 2:
-            msg = f"Expected a two-dimensional dask array, got shape {X.shape}. Reshape your data"
-            raise MixtureError(msg)
+            X = refuse_no_matrix(X)
+            try:
+                return validate_data(
+                    self, X, reset=reset, dtype=kinds, ensure_all_finite=False, ensure_min_samples=least
+                )
+            except ValueError as error:
+                raise MixtureError(str(error)) from error
+        check_lazy(X)
         if reset:
             self.n_features_in_ = X.shape[1]
             if hasattr(self, "feature_names_in_"):
@@ -137,7 +174,10 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
     def _own_statistics(self, purpose: str) -> SufficientStatistics:
         """Return the sufficient statistics, or say that there are none."""
         if self.statistics_ is None:
-            msg = f"{purpose} needs sufficient statistics; this mixture was fitted with max_iter=0"
+            msg = (
+                f"{purpose} needs sufficient statistics; this mixture has none (it was fitted with max_iter=0, or made "
+                "from another one's components): fit it to rows first"
+            )
             raise MixtureError(msg)
         return self.statistics_
 
@@ -150,26 +190,43 @@ class FittedMixture(DensityMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         X = self._checked(X, reset=False)
         density = self._parameters().density()
+        skip = self._skips()
         if not is_lazy(X):
-            return _answer(X, kernel, density)
-        return map_rows(X, _answer, kernel, density, dtype=dtype, width=density.n_components if width else None)
+            return _answer(X, kernel, density, skip, dtype)
+        return map_rows(
+            X, _answer, kernel, density, skip, dtype, dtype=dtype, width=density.n_components if width else None
+        )
 
     def _total_log_likelihood(self, X: MatrixLike) -> tuple[float, int]:
         """Return the sum of the rows' log-likelihoods and their number."""
         check_is_fitted(self)
         X = self._checked(X, reset=False)
         with one_blas_thread():
-            total, n_rows = row_blocks(X).reduce(_likelihood_and_rows, self._parameters().density())
+            total, n_rows = row_blocks(X).reduce(_likelihood_and_rows, self._parameters().density(), self._skips())
+        if not n_rows:
+            msg = "X has no row without NaN or inf: there is nothing to score"
+            raise MixtureError(msg)
         return float(total), int(n_rows)
 
 
-def _answer(rows: Rows, kernel: Callable[..., Rows], density: Density) -> Rows:
-    """Run a kernel on rows that it can work with, or refuse them."""
-    refuse_bad_rows(rows)
-    return kernel(rows, density)
+def _answer(rows: Rows, kernel: Callable[..., Rows], density: Density, skip: bool, dtype: type) -> Rows:
+    """Run a kernel on complete rows; others are refused, or answered by -1 or NaN."""
+    if not skip:
+        refuse_bad_rows(rows)
+        return kernel(rows, density)
+    mask = complete_mask(rows)
+    if mask.all():
+        return kernel(rows, density)
+    found = kernel(rows[mask], density)
+    answer = np.full((len(rows), *found.shape[1:]), -1 if dtype is np.int64 else np.nan, dtype=dtype)
+    answer[mask] = found
+    return answer
 
 
-def _likelihood_and_rows(rows: Rows, weights: Float | None, density: Density) -> Float:
-    """Return (sum of log-likelihoods, number of rows) of one block."""
-    refuse_bad_rows(rows)
+def _likelihood_and_rows(rows: Rows, weights: Float | None, density: Density, skip: bool) -> Float:
+    """Return (sum of log-likelihoods, number of rows) of one block, of its complete rows if the others are skipped."""
+    if skip:
+        rows = rows[complete_mask(rows)]
+    else:
+        refuse_bad_rows(rows)
     return np.array([kernels.log_likelihoods(rows, density).sum(), float(len(rows))])

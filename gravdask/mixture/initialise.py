@@ -1,21 +1,24 @@
 """Where EM starts: scikit-learn's four methods on a seeded sample of the rows.
 
-The sample is drawn by row index over the whole array, so it depends on the seed and the number of rows, not on the
-chunks. Up to `SAMPLE_ROWS` rows it is the array itself, and the start is scikit-learn's own.
+The sample is drawn by row index over the whole array (or over each stratum of it), so it depends on the seed and the
+number of rows, not on the chunks. Up to `SAMPLE_ROWS` rows it is the array itself, and the start is scikit-learn's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.utils.random import sample_without_replacement
 
 from gravdask.errors import MixtureError
-from gravdask.mixture.arrays import Float
+from gravdask.mixture.arrays import Float, Handle
 from gravdask.mixture.blocks import RowBlocks
 from gravdask.mixture.parameters import GaussianParameters, cholesky_of_precisions, covariances_of_factors
 from gravdask.mixture.statistics import SufficientStatistics
+from gravdask.mixture.strata import draw_from_groups
 from gravdask.mixture.survey import take_rows
 
 INIT_METHODS = ("kmeans", "k-means++", "random", "random_from_data")
@@ -57,21 +60,39 @@ class Start:
         return self.weights is not None and self.means is not None and self.precisions is not None
 
 
-def draw_sample(blocks: RowBlocks, sizes: list[int], random_state: np.random.RandomState) -> tuple[Float, Float | None]:
-    """Return at most `SAMPLE_ROWS` rows, in order, with their weights; rows of weight 0 are left out."""
+def draw_sample(
+    blocks: RowBlocks,
+    sizes: Sequence[int],
+    random_state: np.random.RandomState,
+    groups: Sequence[Handle] | None = None,
+) -> tuple[Float, Float | None]:
+    """Return at most `SAMPLE_ROWS` rows, in order, with their weights; rows of weight 0 never enter.
+
+    Parameters
+    ----------
+    blocks
+        Complete rows.
+    sizes
+        Rows with a weight above 0 of each block.
+    random_state
+        Generator; more rows than the sample holds consume it.
+    groups
+        Labels of the rows of each block: every label then enters at the same share (see `draw_from_groups`). None: all
+        rows are of one group.
+    """
     total = sum(sizes)
-    chosen = np.arange(total)
-    if total > SAMPLE_ROWS:
-        chosen = np.sort(random_state.choice(total, SAMPLE_ROWS, replace=False))
-    starts = np.cumsum([0, *sizes[:-1]])
-    cuts = np.split(chosen, np.searchsorted(chosen, starts[1:]))
-    local = [cut - start for cut, start in zip(cuts, starts, strict=True)]
+    if groups is not None:
+        local = draw_from_groups(blocks, groups, SAMPLE_ROWS, random_state)
+    else:
+        chosen = np.arange(total)
+        if total > SAMPLE_ROWS:
+            chosen = np.sort(sample_without_replacement(total, SAMPLE_ROWS, random_state=random_state))
+        starts = np.cumsum([0, *sizes[:-1]])
+        cuts = np.split(chosen, np.searchsorted(chosen, starts[1:]))
+        local = [cut - start for cut, start in zip(cuts, starts, strict=True)]
     parts = blocks.map(take_rows, each=local)
     rows = np.concatenate([part[0] for part in parts])
-    if blocks.weights is None:
-        return rows, None
-    weights = np.concatenate([part[1] for part in parts])
-    return rows[weights > 0.0], weights[weights > 0.0]
+    return rows, None if blocks.weights is None else np.concatenate([part[1] for part in parts])
 
 
 def start_responsibilities(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gravdask.errors import GravdaskError, MixtureError, ModelError
+from gravdask.mixture.inference import FittedMixture
 from gravdask.mixture.parameters import GaussianParameters, check_means, check_weights, covariance_shape
 from gravdask.mixture.statistics import SufficientStatistics
 from gravdask.mixture.validation import check_settings
@@ -31,15 +32,27 @@ VERSION = 1
 
 def _plain(value: object, name: str) -> object:
     """Return a constructor parameter as JSON can hold it."""
+    if name == "model_init" and isinstance(value, FittedMixture):
+        if not hasattr(value, "means_"):
+            msg = "model_init is a mixture that is not fitted: a start that is saved must be fitted; set it to None"
+            raise MixtureError(msg)
+        return to_dict(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if value is None or isinstance(value, bool | int | float | str | list | tuple):
         return value
-    msg = f"{name}={value!r} cannot be saved as JSON. Use an integer or None as random_state"
+    cure = {
+        "random_state": "Use an integer or None as random_state",
+        "labels_init": "Compute the labels first, or set labels_init to None: a fitted mixture no longer needs them",
+        "model_init": "Set model_init to None, to a fitted gravdask mixture or to the path of one",
+    }.get(name, "Give plain numbers, words or arrays")
+    msg = f"{name}={value!r} cannot be saved as JSON. {cure}"
     raise MixtureError(msg)
 
 
-def to_dict(model: GaussianMixture) -> dict[str, Any]:
+def to_dict(model: FittedMixture) -> dict[str, Any]:
     """Return a fitted mixture as plain lists, numbers and words.
 
     Raises
@@ -58,6 +71,7 @@ def to_dict(model: GaussianMixture) -> dict[str, Any]:
         "lower_bound": float(model.lower_bound_) if math.isfinite(model.lower_bound_) else None,
         "lower_bounds": [float(value) for value in model.lower_bounds_],
         "reseeded": [list(pair) for pair in model.reseeded_],
+        "n_skipped": int(model.n_skipped_),
         "feature_names_in": None if names is None else [str(name) for name in names],
         "statistics": None if model.statistics_ is None else model.statistics_.to_dict(),
     }
@@ -108,7 +122,10 @@ def load(blank: GaussianMixture, path: str | os.PathLike[str]) -> GaussianMixtur
 
 def _filled(blank: GaussianMixture, content: Mapping[str, Any]) -> GaussianMixture:
     """Set parameters and fitted attributes from the content of a file."""
-    blank.set_params(**content["parameters"])
+    settings = dict(content["parameters"])
+    if isinstance(settings.get("model_init"), dict):
+        settings["model_init"] = _filled(type(blank)(), settings["model_init"])
+    blank.set_params(**settings)
     check_settings(blank.get_params(deep=False))
     fitted, kind = content["fitted"], blank.covariance_type
     n_components = len(fitted["weights"])
@@ -134,6 +151,7 @@ def _filled(blank: GaussianMixture, content: Mapping[str, Any]) -> GaussianMixtu
     blank.converged_, blank.n_iter_ = bool(fitted["converged"]), int(fitted["n_iter"])
     blank.lower_bound_ = -math.inf if fitted["lower_bound"] is None else float(fitted["lower_bound"])
     blank.lower_bounds_ = [float(value) for value in fitted["lower_bounds"]]
+    blank.n_skipped_ = int(fitted.get("n_skipped", 0))  # files from before rows could be skipped have none
     blank.reseeded_ = [(int(iteration), int(component)) for iteration, component in fitted["reseeded"]]
     if fitted["feature_names_in"] is not None:
         blank.feature_names_in_ = np.array(fitted["feature_names_in"], dtype=object)

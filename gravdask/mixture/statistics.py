@@ -22,6 +22,15 @@ _EMPTY_COUNT = 10.0 * float(np.finfo(np.float64).eps)
 """Added to every count, as scikit-learn does: a component without rows must not divide by zero."""
 
 
+_ROUNDING = 32.0 * float(np.finfo(np.float64).eps)
+"""Share of the mean square about the centre below which a variance is what rounding left of it."""
+
+
+def _beyond_rounding(variances: Float, squares: Float) -> Float:
+    """Variances, zero where they are no more than the rounding of the mean squares that they are differences of."""
+    return np.where(variances > _ROUNDING * squares, variances, 0.0)
+
+
 @dataclass(frozen=True)
 class SufficientStatistics:
     """Weighted sums over rows x with responsibilities r_k, centre c and row weights w.
@@ -208,11 +217,16 @@ class SufficientStatistics:
             covariances[..., i, j] = packed
             covariances[..., j, i] = packed
             diagonal = np.arange(n_features)
-            covariances[..., diagonal, diagonal] += reg_covar
+            variances = covariances[..., diagonal, diagonal]
+            squares = (self.second if kind == "tied" else self.second / counts[:, None])[..., i == j]
+            spread = squares / counts.sum() if kind == "tied" else squares
+            covariances[..., diagonal, diagonal] = _beyond_rounding(variances, spread) + reg_covar
         elif kind == "diag":
-            covariances = self.second / counts[:, None] - np.square(shift) + reg_covar
+            squares = self.second / counts[:, None]
+            covariances = _beyond_rounding(squares - np.square(shift), squares) + reg_covar
         else:
-            covariances = (self.second / counts - np.square(shift).sum(axis=1)) / n_features + reg_covar
+            squares = self.second / counts
+            covariances = _beyond_rounding(squares - np.square(shift).sum(axis=1), squares) / n_features + reg_covar
         return counts / counts.sum(), self.centre + shift, covariances
 
     def finalize(self, reg_covar: float) -> GaussianParameters:

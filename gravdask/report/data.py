@@ -7,6 +7,7 @@ never an error; columns beyond those stated are ignored.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +113,10 @@ class ModelSection:
         Per channel: day [ns] and median log-likelihood of its frames; both (n_days,).
     window_share
         Share of the valid frames that lie in predicted earthquake windows, NaN without a catalogue.
+    selection, reason
+        A row for each mixture that was tried (`gravdask.mixture.select`), and why this one was chosen.
+    merges
+        Which components are joined first, as SciPy's linkage (`gravdask.mixture.hierarchy`), (K - 1, 4).
     """
 
     rate: str
@@ -127,6 +132,9 @@ class ModelSection:
     calendar: dict[str, tuple[Int64Array, npt.NDArray[np.integer]]]
     likelihood: dict[str, tuple[Int64Array, FloatArray]]
     window_share: float
+    selection: list[dict[str, Any]] = field(default_factory=list)
+    reason: str = ""
+    merges: FloatArray = field(default_factory=lambda: np.zeros((0, 4)))
 
 
 def _table(*columns: str) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from gravdask.report import components, timelines, wording
+from gravdask.report.choice import hierarchy_figure, selection_figure
 from gravdask.report.data import ModelSection, ReportData
 from gravdask.report.maps import station_map
 from gravdask.report.style import NO_DATA, component_colours, png_uri, short_names
@@ -176,6 +177,14 @@ def _model(model: ModelSection, index: int) -> dict[str, Any]:
         "settings": model.settings,
         "components": entries,
         "window_share": wording.percent(model.window_share),
+        "hierarchy": _image(
+            hierarchy_figure(model.merges, _by_number(numbers, names), _by_number(numbers, colours)),
+            "Tree of the components: which would be joined first",
+        ),
+        "reason": model.reason,
+        "selection": _image(
+            selection_figure(model.selection, len(rows)), "Criteria of the mixtures that were tried, by components"
+        ),
         "loudness": _image(
             components.loudness_figure(model, names, colours), "Mean amplitude of each component by period"
         ),
@@ -185,6 +194,11 @@ def _model(model: ModelSection, index: int) -> dict[str, Any]:
             timelines.likelihood_figure(model.likelihood), "Daily median log-likelihood of each channel"
         ),
     }
+
+
+def _by_number(numbers: list[int], values: list[str]) -> list[str]:
+    """Put what belongs to components into the order of their numbers."""
+    return [value for _, value in sorted(zip(numbers, values, strict=True))]
 
 
 def _events(events: pd.DataFrame) -> dict[str, Any]:

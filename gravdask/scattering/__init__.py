@@ -44,7 +44,8 @@ window*.
 Beside a great earthquake that is too much: the engine therefore measures rms and peak of every band in every window,
 propagates the errors of moduli through the wavelets that follow, and marks each coefficient that does not stand clear
 of them by the factor that makes its logarithm good to about 5e-5. Marked coefficients are done again by `kernel`, the
-plain NumPy transform in double precision: a few per cent of a record full of earthquakes, none of noise.
+plain NumPy transform in double precision: a few per cent of a record full of earthquakes (a seventh with three orders),
+none of noise.
 
 Gaps: `gravdask.gaps.level_gaps` makes a window finite without inventing steps; a frame needs ``min_valid`` of its
 samples, weighted as its pooling weighs them, else it is NaN. `ScatteringNetwork.transform` (kymatio's reflect padding)

@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gravdask.errors import ScatteringError
 from gravdask.grid import frames_covering
+from gravdask.scattering.inputs import Record, as_record, without_mask
 from gravdask.scattering.network import ScatteringNetwork
 
 Read = Callable[[int, int], NDArray[np.float64]]
@@ -85,9 +85,10 @@ def reader_of(samples: NDArray[Any], start: int) -> Read:
     def read(first: int, last: int) -> NDArray[np.float64]:
         """Copy what there is of ``[first, last)`` into NaN."""
         window = np.full(last - first, np.nan)
+        plain = without_mask(samples)
         low, high = max(first, start), min(last, start + samples.size)
         if low < high:
-            window[low - first : high - first] = samples[low - start : high - start]
+            window[low - first : high - first] = plain[low - start : high - start]
         return window
 
     return read
@@ -115,35 +116,31 @@ def transform_record(
         The network.
     record
         Samples, shape (n,), or of several channels of the same times, such as the components of a station, (channels,
-        n); NaN where one is missing. Integers are taken as they are. Channels share the network's plan.
+        n); NaN, or masked, where one is missing. Integers are taken as they are. An `xarray.DataArray` may have its
+        dimension ``time`` anywhere. Channels share the network's plan.
     start
-        Absolute index of the first sample; by default the record's attribute ``start``, else 0.
+        Absolute index of the first sample, which says where frames begin; by default the record's attribute ``start``,
+        else 0.
 
     Returns
     -------
     dataset
         ``coefficients`` (path, frame) and ``valid_fraction`` (frame), backed by Dask, for every frame that the record
         touches; with several channels, both have a first dimension of the record's own name, or "channel". Coordinates
-        ``frame`` (absolute number), ``order``, ``frequency_1``, ``bandwidth_1`` ... [Hz], ``reach`` [s].
+        ``frame`` (absolute number), ``time`` (at which each frame begins, if the record's samples have times),
+        ``order``, ``frequency_1``, ``bandwidth_1`` ... [Hz], ``reach`` [s].
 
     Raises
     ------
     ScatteringError
-        If the record has more than two dimensions or is empty.
+        If the record is no array of real numbers of one or two dimensions, time last, or is empty.
     """
-    attributes = record.attrs if isinstance(record, xr.DataArray) else {}
-    data = record.data if isinstance(record, xr.DataArray) else record
-    if data.ndim not in {1, 2} or 0 in data.shape:
-        msg = (
-            "transform_record takes a record with at least one sample, shape (n,), or several of the same times, shape "
-            f"(channels, n); got shape {data.shape}"
-        )
-        raise ScatteringError(msg)
-    if data.ndim == 2:
-        return _channels(network, record, start)
-    origin = int(attributes.get("start", 0) if start is None else start)
+    found = as_record(record, start)
+    if found.samples.ndim == 2:
+        return _channels(network, found)
+    origin, data = found.start, found.samples
     # a name made of its digest would cost a large record more than some of its transform
-    samples = data if isinstance(data, dask.array.Array) else dask.array.from_array(np.asarray(data), name=False)
+    samples = data if isinstance(data, dask.array.Array) else dask.array.from_array(data, name=False)
     coefficients, fractions = [], []
     first, last = frames_covering(network.frame_samples, origin, origin + samples.shape[0])
     for low, high in _task_frames(network, first, last):
@@ -157,7 +154,11 @@ def transform_record(
             "coefficients": (("path", "frame"), dask.array.concatenate(coefficients, axis=1)),
             "valid_fraction": (("frame",), dask.array.concatenate(fractions)),
         },
-        coords={"frame": np.arange(first, last), **{name: table[name] for name in names}},
+        coords={
+            "frame": np.arange(first, last),
+            **_times(network, found, first, last),
+            **{name: table[name] for name in names},
+        },
         attrs={
             "network": network.digest,
             "frame_samples": network.frame_samples,
@@ -166,16 +167,27 @@ def transform_record(
     )
 
 
-def _channels(
-    network: ScatteringNetwork, record: xr.DataArray | dask.array.Array | NDArray[Any], start: int | None
-) -> xr.Dataset:
+def _times(network: ScatteringNetwork, record: Record, first: int, last: int) -> dict[str, Any]:
+    """Times at which frames begin, if the record's samples have times: a coordinate beside the frames' numbers."""
+    if record.times is None:
+        return {}
+    begin = np.arange(first, last) * network.frame_samples - record.start
+    offset = np.rint(begin * (1e9 / network.sampling_rate)).astype("timedelta64[ns]")
+    return {"time": ("frame", record.times[0].astype("datetime64[ns]") + offset)}
+
+
+def _channels(network: ScatteringNetwork, record: Record) -> xr.Dataset:
     """Transform several channels of the same times."""
-    dim = str(record.dims[0]) if isinstance(record, xr.DataArray) else "channel"
-    parts = [transform_record(network, record[number], start) for number in range(record.shape[0])]
+    dim, labels = record.channels
+    parts = [transform_record(network, _one(record, number), record.start) for number in range(record.samples.shape[0])]
     both = xr.concat(parts, dim=dim, coords="minimal", compat="override")
-    if isinstance(record, xr.DataArray) and dim in record.coords:
-        both = both.assign_coords({dim: record[dim]})
-    return both
+    return both if labels is None else both.assign_coords({dim: labels})
+
+
+def _one(record: Record, number: int) -> xr.DataArray:
+    """One of several channels."""
+    times = {} if record.times is None else {"time": record.times}
+    return xr.DataArray(record.samples[number], dims=("time",), coords=times)
 
 
 def _task_frames(network: ScatteringNetwork, first: int, last: int) -> Iterator[tuple[int, int]]:

@@ -36,8 +36,6 @@ class Measure(NamedTuple):
         Least pooled modulus that is to be believed, as a share of the rms of its window, and of the largest modulus.
     gain
         Factor by which the wavelet changes the errors of what it was applied to.
-    come_gain
-        The same for errors that came along from earlier stages; 0 if those are in what it was applied to already.
     floor
         Least pooled modulus that is to be believed at all.
     """
@@ -47,7 +45,6 @@ class Measure(NamedTuple):
     of_rms: float
     of_peak: float
     gain: float
-    come_gain: float
     floor: float
 
 
@@ -92,14 +89,18 @@ def judge(
 
     It may if it is less than the errors of its windows ask for. ``errors`` is (n, windows), ``shares`` (windows,
     frames) is the share of each window in each frame, and ``seen`` (2, windows) the first frame and the one after the
-    last in which it has any. To that come the errors that came with the signal, ``handed[parents[n], m]``.
+    last in which it has any. To that come the errors that came with the signal from earlier stages,
+    ``handed[parents[n], m]``; they go on with what the wavelet makes of it, to ``handed[rows[n], m]``.
     """
     totals = np.empty(pooled.shape[1], dtype=np.float32)
-    gain, floor = np.float32(measure.come_gain), np.float32(measure.floor)
+    gain, floor = np.float32(measure.gain), np.float32(measure.floor)
     for n in range(pooled.shape[0]):
         mine, come, marks, into = pooled[n], handed[parents[n]], doubtful[rows[n]], result[rows[n]]
+        gone = handed[rows[n]]
         for m in range(mine.size):
-            totals[m] = max(gain * come[m], floor)
+            error = gain * come[m]
+            gone[m] = max(gone[m], error)
+            totals[m] = max(error, floor)
         for w in range(errors.shape[1]):
             error, share = errors[n, w], shares[w]
             for m in range(seen[0, w], seen[1, w]):
@@ -112,15 +113,20 @@ def judge(
 
 @compiled
 def hand_errors(
-    errors: NDArray[np.float32], seen: NDArray[np.int64], rows: NDArray[np.intp], handed: NDArray[np.float32]
+    errors: NDArray[np.float32],
+    decay: NDArray[np.float32],
+    seen: NDArray[np.int64],
+    rows: NDArray[np.intp],
+    handed: NDArray[np.float32],
 ) -> None:
-    """Raise ``handed[rows[n], m]`` to the largest ``errors[n, w]`` of the windows from which frame m can be reached.
+    """Raise ``handed[rows[n], m]`` to the largest ``errors[n, w] * decay[w, m]`` of the windows w.
 
-    ``seen`` (2, windows) holds for each window the first such frame and the one after the last.
+    ``seen`` (2, windows) holds for each window the first frame at which anything is left of its errors, and the one
+    after the last.
     """
     for n in range(errors.shape[0]):
         row = handed[rows[n]]
         for w in range(errors.shape[1]):
-            error = errors[n, w]
+            error, left = errors[n, w], decay[w]
             for m in range(seen[0, w], seen[1, w]):
-                row[m] = max(row[m], error)
+                row[m] = max(row[m], error * left[m])

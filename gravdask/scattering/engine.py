@@ -79,7 +79,7 @@ def scatter_segment(
         for program in groups:
             run = GroupRun(program, pooler, windows)
             run.run(signals[program.group.order], sinks)
-            _collect(run, _Into(result, doubtful, handed, 3.0 * reach_sd(tree)))
+            _collect(run, _Into(result, doubtful, handed, reach_sd(tree)))
         signals = sinks
     result *= np.float32(scale)
     return result, doubtful & wanted
@@ -133,7 +133,8 @@ class _Into:
     handed
         Errors that signals take with them to later stages.
     spread
-        How far from where it stands an error is seen by the wavelets that follow [samples of the record].
+        Standard deviation of the Gaussian that an error fades with, as wavelets that follow see it [samples of the
+        record].
     """
 
     result: NDArray[np.float32]
@@ -156,8 +157,7 @@ def _collect(run: GroupRun, into: _Into) -> None:
     for reader in program.readers:
         node, mine = reader.node, errors[reader.step]
         pooled = pooler.frames_from(stage, node.level, run.moments(reader), signals, windows)
-        # errors of the windows taken in do not know what happened at an earlier stage
-        measure = _measure(stage, pooler, node, program.group.order > 0 and reader.parent == 0)
+        measure = _measure(stage, pooler, node)
         above = nothing if reader.parent < 0 else errors[reader.parent]
         found = run.energies[reader.step], run.peaks[reader.step]
         certify.least_clear(measure, *found, above, mine)
@@ -169,21 +169,19 @@ def _collect(run: GroupRun, into: _Into) -> None:
 
 def _hand_errors(run: GroupRun, rows: NDArray[np.intp], errors: NDArray[np.float32], into: _Into) -> None:
     """Note the errors of windows, shape (lanes,), with the frames that later stages see them in."""
-    reached = run.pooler.reached(run.program.stage, run.windows.tobytes(), into.spread)
-    certify.hand_errors(errors.reshape(rows.size, run.windows.size), reached, rows, into.handed)
+    decay, seen = run.pooler.decay(run.program.stage, run.windows.tobytes(), into.spread)
+    certify.hand_errors(errors.reshape(rows.size, run.windows.size), decay, seen, rows, into.handed)
 
 
-def _measure(stage: Stage, pooler: Pooler, node: Node, come: bool) -> certify.Measure:
-    """What the errors of a node's coefficients are reckoned from; ``come`` if errors came along with its signals."""
+def _measure(stage: Stage, pooler: Pooler, node: Node) -> certify.Measure:
+    """What the errors of a node's coefficients are reckoned from."""
     length = (4 if pooler.T_low else 1) * pooler.T >> (stage.log2_step + node.level)
     averaged = 1 if pooler.kind == "max" else max(length, 1)
-    gain = float(node.error_gain)
     return certify.Measure(
         samples=stage.samples >> node.level,
         averaged=averaged,
         of_rms=CLEAR + CLEAR_OF_CHANCE / math.sqrt(averaged),
         of_peak=CLEAR_OF_PEAK,
-        gain=gain,
-        come_gain=gain if come else 0.0,
+        gain=float(node.error_gain),
         floor=FLOOR,
     )

@@ -11,19 +11,18 @@ one AVX-512 register, two of AVX, four of SSE or NEON.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import operator
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import caching, cgutils
+from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 from numpy.typing import NDArray
+
+from gravdask.compiling import compile_kernel, source_digest
 
 LANES = 16
 """Windows that are transformed together."""
@@ -60,66 +59,18 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
         super().__init__(manager, front_end_type, _SINGLE)
 
 
-def _sources() -> bytes:
-    """Digest of everything that kernels are made of."""
-    folder = files(__package__)
-    return hashlib.sha256(b"".join((folder / f"{name}.py").read_bytes() for name in KERNELS)).digest()
-
-
-try:
-    # now, not when a kernel is first called: the files may have changed by then, and what was imported has not
-    _DIGEST: bytes | None = _sources()
-except OSError:
-    # only the bytecode was installed
-    _DIGEST = None
-# what Numba's own reading of a damaged file ends in
-_DAMAGED = (OSError, EOFError, caching.pickle.UnpicklingError)
-
-
-class _KernelCache(caching.FunctionCache):  # type: ignore[misc]
-    """Numba's cache on disk, which knows that kernels hold what they call, and that disks are full or lose files.
-
-    Numba asks only whether the file of a kernel itself has changed.
-    """
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:  # noqa: ANN401
-        """Key of a compiled kernel."""
-        return (*super()._index_key(sig, codegen), _DIGEST)
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:  # noqa: ANN401
-        """Load a kernel, if there is one that can be read."""
-        try:
-            return super().load_overload(sig, target_context)
-        except _DAMAGED:
-            # what is damaged makes way for what is compiled next
-            with contextlib.suppress(OSError):
-                self.flush()
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:  # noqa: ANN401
-        """Keep a kernel, if there is room."""
-        with contextlib.suppress(OSError):
-            super().save_overload(sig, data)
-
-
-def _compile(kernel: F, *, relaxed: bool) -> F:
-    """Compile when first called: without the GIL, kept on disk where Numba finds a place to write."""
-    dispatcher = njit(nogil=True, error_model="numpy", fastmath=relaxed)(kernel)
-    # without the compiler there is no dispatcher, and without a writable folder no cache
-    if hasattr(dispatcher, "_cache") and _DIGEST is not None:
-        with contextlib.suppress(RuntimeError, OSError):
-            dispatcher._cache = _KernelCache(kernel)
-    return cast(F, dispatcher)
+# now, not when a kernel is first called
+_DIGEST = source_digest(__package__, KERNELS)
 
 
 def compiled(kernel: F) -> F:
     """Compile a kernel when it is first called: without the GIL, kept on disk where there is a place to write."""
-    return _compile(kernel, relaxed=False)
+    return compile_kernel(kernel, _DIGEST)
 
 
 def compiled_relaxed(kernel: F) -> F:
     """`compiled`, and sums may be taken in any order."""
-    return _compile(kernel, relaxed=True)
+    return compile_kernel(kernel, _DIGEST, relaxed=True)
 
 
 def inlined(kernel: F) -> F:

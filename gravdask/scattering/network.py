@@ -18,6 +18,7 @@ from gravdask.errors import ScatteringError
 from gravdask.scattering.cascade import coarsest
 from gravdask.scattering.filters import padding, paths, wavelets
 from gravdask.scattering.geometry import least_halo, low_pass_sd
+from gravdask.scattering.inputs import without_mask
 from gravdask.scattering.kernel import Tree, scatter
 from gravdask.scattering.pooling import POOLINGS, FramePool, LowPassPool
 from gravdask.scattering.presets import PRESETS
@@ -31,6 +32,12 @@ VALUES_VERSION = 2
 """Raised when the same parameters give other values; part of every digest."""
 REACH_SD = 5.0
 """Standard deviations of wavelet or low-pass that count as within reach."""
+
+
+MOST_OCTAVES = 16
+"""Octaves of a network, at most: a segment of that many takes some hundred megabytes."""
+MOST_SAMPLES = 1 << 24
+"""Samples of a frame, at most."""
 
 
 @dataclass(frozen=True, init=False)
@@ -92,9 +99,11 @@ class ScatteringNetwork:
         segment_frames: int | None = None,
     ) -> None:
         """Check the parameters and put them into one form, so that equal networks compare equal."""
-        _require(math.isfinite(sampling_rate) and sampling_rate > 0, "sampling_rate", sampling_rate, "above 0 Hz")
+        number = isinstance(sampling_rate, (int, float, np.number)) and not isinstance(sampling_rate, bool)
+        right = number and math.isfinite(sampling_rate) and sampling_rate > 0
+        _require(right, "sampling_rate", sampling_rate, "a number above 0 Hz")
         _require(pooling in POOLINGS, "pooling", pooling, f"one of {', '.join(POOLINGS)}")
-        _require(max_order in {1, 2, 3}, "max_order", max_order, "1, 2 or 3")
+        _require(not isinstance(max_order, bool) and max_order in {1, 2, 3}, "max_order", max_order, "1, 2 or 3")
         _require(0 < min_valid <= 1, "min_valid", min_valid, "above 0 and at most 1")
         orders = max(int(max_order), 2)
         octaves = tuple(J) if isinstance(J, (tuple, list)) else (J,) * orders
@@ -102,11 +111,12 @@ class ScatteringNetwork:
         _require(len(octaves) == orders, "J", J, f"one number, or {orders} (one an order)")
         _require(1 <= len(bank) <= orders, "Q", Q, f"at most {orders} numbers (one an order)")
         octaves = tuple(_whole("J", j, 1) for j in octaves)
+        _require(max(octaves) <= MOST_OCTAVES, "J", J, f"at most {MOST_OCTAVES}: decimate the record first")
         values = {
             "sampling_rate": float(sampling_rate),
             "J": octaves[0] if len(set(octaves)) == 1 else octaves,
             "Q": tuple(_whole("Q", q, 1) for q in (*bank, 1, 1)[:orders]),
-            "T": 2 ** max(octaves) if T is None else _whole("T", T, 2),
+            "T": 2 ** max(octaves) if T is None else _whole("T", T, 2, MOST_SAMPLES),
             "max_order": int(max_order),
             "oversampling": _whole("oversampling", oversampling, 0),
             "pooling": pooling,
@@ -242,7 +252,7 @@ class ScatteringNetwork:
         ScatteringError
             If the records are shorter than T.
         """
-        records = np.asarray(x, dtype=np.float64)
+        records = np.asarray(without_mask(np.asanyarray(x)), dtype=np.float64)
         samples = records.shape[-1] if records.ndim else 0
         _require(samples >= self.T, "record length", samples, f"at least T = {self.T} samples")
         pool, left, right = self._reflection(samples)
@@ -292,7 +302,7 @@ class ScatteringNetwork:
         ScatteringError
             If the window has another shape.
         """
-        window = np.asarray(x, dtype=np.float64)
+        window = np.asarray(without_mask(np.asanyarray(x)), dtype=np.float64)
         pooler = self._pooler
         _require(window.shape == (pooler.samples,), "window shape", window.shape, f"({pooler.samples},)")
         return transform_segment(window, self._tree, pooler, self.n_paths, self.min_valid)
@@ -322,8 +332,9 @@ def _require(holds: bool, name: str, found: object, expected: str) -> None:
         raise ScatteringError(msg)
 
 
-def _whole(name: str, value: int, least: int) -> int:
+def _whole(name: str, value: int, least: int, most: float = math.inf) -> int:
     """Take a whole number of at least ``least``."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    _require(whole and value >= least, name, value, f"a whole number of at least {least}")
+    limit = f" and at most {most}" if math.isfinite(most) else ""
+    _require(whole and least <= value <= most, name, value, f"a whole number of at least {least}{limit}")
     return int(value)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from gravdask.scattering.lanes import LANES, Singles, compiled, compiled_relaxed
 
 Begins = NDArray[np.int64]
-SQUEEZED = 8.0
-"""Distance from its centre up to which a sample is told from others."""
+SQUEEZED = 2.0
+"""Distance from its centre up to which a sample is told from others; the less, the finer."""
 
 
 @compiled_relaxed
@@ -79,7 +79,10 @@ def hand_record(
 def squeeze(
     frames: NDArray[np.float64], centres: NDArray[np.float64], widths: NDArray[np.float64], out: NDArray[np.float32]
 ) -> None:
-    """Samples (n, samples) in units of ``widths`` about ``centres``, from 0 to twice `SQUEEZED`; the order is kept."""
+    """Samples (n, samples) in units of ``widths`` about ``centres``, from 0 to twice `SQUEEZED`; the order is kept.
+
+    ``out`` may have more columns.
+    """
     for n in range(frames.shape[0]):
         row, into, centre, scale = frames[n], out[n], centres[n], 1.0 / widths[n]
         for t in range(row.size):

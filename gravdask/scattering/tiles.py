@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gravdask.scattering import sums
 from gravdask.scattering.cascade import Stage
-from gravdask.scattering.geometry import low_pass_sd
+from gravdask.scattering.geometry import HALO_SD, low_pass_sd
 from gravdask.scattering.lanes import LANES
 from gravdask.scattering.medians import medians
 from gravdask.scattering.scratch import SCRATCH
@@ -299,12 +299,24 @@ class Pooler:
         """
         return _shares(self, stage.step << stage.log2_step, windows)
 
-    def reached(self, stage: Stage, windows: bytes, spread: float) -> NDArray[np.int64]:
-        """Frames that something in each of some windows of a stage lies within ``spread`` samples of.
+    def decay(self, stage: Stage, windows: bytes, sd: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """What is left at each frame of an error in each of some windows of a stage, as longer wavelets spread it.
 
-        The first one and the one after the last, shape (2, windows).
+        Parameters
+        ----------
+        stage, windows
+            See `shares`.
+        sd
+            Standard deviation of the longest way through the wavelets [samples].
+
+        Returns
+        -------
+        decay
+            Shape (windows, frames), 1 where a frame touches the window.
+        seen
+            For each window the first frame at which anything is left, and the one after the last, shape (2, windows).
         """
-        return _reached(self, stage.step << stage.log2_step, windows, spread)
+        return _decay(self, stage.step << stage.log2_step, windows, math.hypot(sd, low_pass_sd(self.T_low)))
 
 
 @lru_cache(maxsize=64)
@@ -326,11 +338,13 @@ def _shares(pooler: Pooler, stride: int, windows: bytes) -> tuple[NDArray[np.flo
 
 
 @lru_cache(maxsize=64)
-def _reached(pooler: Pooler, stride: int, windows: bytes, spread: float) -> NDArray[np.int64]:
-    """Frames within reach of each window."""
-    numbers = np.frombuffer(windows, dtype=np.intp)
+def _decay(pooler: Pooler, stride: int, windows: bytes, sd: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """What is left of each window's errors at each frame."""
+    numbers = np.frombuffer(windows, dtype=np.intp)[:, np.newaxis]
     begin = pooler.halo + np.arange(pooler.frames) * float(pooler.step)
     end = begin + (0 if pooler.T_low else pooler.T)
-    low = np.searchsorted(end, numbers * float(stride) - spread, side="right")
-    high = np.searchsorted(begin, (numbers + 1.0) * stride + spread, side="left")
-    return np.stack([low, high]).astype(np.int64)
+    distance = np.maximum(np.maximum(begin - (numbers + 1.0) * stride, numbers * float(stride) - end), 0.0)
+    some = distance < HALO_SD * sd
+    seen = np.stack([some.argmax(axis=1), pooler.frames - some[:, ::-1].argmax(axis=1)])
+    left = np.exp(-0.5 * (distance / sd) ** 2).astype(np.float32)
+    return left, np.where(some.any(axis=1), seen, 0)

@@ -28,7 +28,7 @@ VERSIONS = {
     "fit": 1,
     "classify": 1,
     "interpret": 1,
-    "report": 1,
+    "report": 2,
 }
 """Raised by one when a stage's values change for the same input and configuration; part of every fingerprint."""
 

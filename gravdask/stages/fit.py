@@ -12,7 +12,7 @@ import zlib
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask
 import dask.array as da
@@ -22,36 +22,39 @@ from numpy.typing import NDArray
 from gravdask.config import FitConfig, digest
 from gravdask.errors import MixtureError, ModelError
 from gravdask.execution import Failure, Runner
+from gravdask.features.clusters import kmeans_start
 from gravdask.features.columns import (
     Columns,
     choose_columns,
-    column_medians,
     log_columns,
     normalise,
-    path_medians,
     sampled,
 )
+from gravdask.features.independent import fit_independent
+from gravdask.features.medians import channel_medians
 from gravdask.features.projection import Projection, fit_projection
 from gravdask.grid import Rate, frame_blocks
 from gravdask.mixture import GaussianMixture
 from gravdask.scattering import ScatteringNetwork
 from gravdask.stages.base import VERSIONS, Context
 from gravdask.stages.channels import Channel
-from gravdask.stages.model import Medians, Model, current_digest, save_model
+from gravdask.stages.choice import Choice, choose
+from gravdask.stages.matching import in_words, keep_numbers
+from gravdask.stages.model import Medians, Model, current_digest, load_model, save_model
 from gravdask.stages.scatter import network_for
 from gravdask.stages.selection import model_channels
 from gravdask.store.layout import open_root, read_span, sub_array
 from gravdask.store.ledger import Record
 
 Array = NDArray[np.float64]
-DEFAULT_COMPONENTS = 7
 DEFAULT_FEATURES = 10
 ROWS_PER_FEATURE = 50
-ROWS_PER_PARAMETER_ROW = 12
 ALMOST = 0.95
 """Frames at the edges of a record and of its gaps are lost; so many of the least days count as enough."""
 LEAST_FRAMES = 30
 """Frames that any model needs."""
+START_ROWS = 1 << 16
+"""Rows on which dask-ml's k-means starts the mixture, at most: every so many of each channel's, in order."""
 FEW_BYTES = 64_000_000
 """Projected rows up to this size are fitted in the client."""
 
@@ -107,13 +110,10 @@ def parts_of(context: Context, channel: Channel) -> list[Part]:
 
 
 def survey(task: tuple[list[Part], Columns]) -> Survey:
-    """Count the valid frames of a channel and find its medians."""
+    """Count the valid frames of a channel and find its medians, with one part in memory at a time."""
     parts, columns = task
-    blocks = [p.coefficients() for p in parts]
-    rows = tuple(int(np.isfinite(b).all(axis=1).sum()) for b in blocks)
-    together = np.concatenate(blocks)
-    medians = path_medians(together)
-    return Survey(Medians(medians, column_medians(log_columns(together, medians, columns))), rows)
+    found = channel_medians([p.coefficients for p in parts], columns)
+    return Survey(Medians(found.path, found.column), found.rows)
 
 
 def columns_for(network: ScatteringNetwork, settings: FitConfig) -> Columns:
@@ -193,19 +193,28 @@ def _fit_model(
     parts = {n: parts_of(context, context.channels[n]) for n in surveys}
     counts = [(p, r, medians[n]) for n, s in surveys.items() for p, r in zip(parts[n], s.rows, strict=True) if r]
     total = sum(rows for _, rows, _ in counts)
-    n_features, n_components = _sizes(settings, total, len(columns))
+    n_features = _n_features(settings, total, len(columns))
     with runner.arrays():
-        projection = _fit_projection(counts, columns, settings, n_features)
+        projection, remarks = _fit_projection(counts, columns, settings, n_features)
+        choice = _choose(counts, columns, projection, settings, _guard(network))
         rows = _array([(_project, p, r, (m, columns, projection)) for p, r, m in counts], n_features)
-        mixture, score, words = _fit_mixture(rows, n_components, settings)
+        mixture, score, words = _fit_mixture(rows, choice, settings)
+        words += remarks
+    before = current_digest(context.root(), rate, network.digest)
+    match = keep_numbers(mixture, projection, columns, load_model(context.store, rate, before)) if before else {}
     provenance = {
         "channels": sorted(surveys),
         "rows": total,
         "mean_log_likelihood": score,
         "converged": bool(mixture.converged_),
+        "selection": choice.provenance(),
+        "match": match,
         "settings": settings.model_dump(mode="json"),
         "version": VERSIONS["fit"],
     }
+    if match:
+        words.insert(0, f"{rate}: {in_words(match)}")
+    words.insert(0, f"{rate}: {choice.n_components} components, {choice.covariance_type}: {choice.reason}")
     return Model(rate, network.digest, columns, projection, mixture, medians, {}, provenance), score, words
 
 
@@ -234,24 +243,48 @@ def _survey_all(
     return dict(sorted(found.items())), sorted(notes)
 
 
-def _sizes(settings: FitConfig, rows: int, columns: int) -> tuple[int, int]:
-    """Numbers of principal components and of mixture components: those asked for, or fewer for short records."""
-    features = settings.n_features or max(min(DEFAULT_FEATURES, rows // ROWS_PER_FEATURE), 2)
-    features = min(features, columns)
-    components = settings.n_components or min(max(rows // (ROWS_PER_PARAMETER_ROW * features), 2), DEFAULT_COMPONENTS)
-    return features, components
+def _n_features(settings: FitConfig, rows: int, columns: int) -> int:
+    """Number of principal components: those asked for, or fewer for short records."""
+    return min(settings.n_features or max(min(DEFAULT_FEATURES, rows // ROWS_PER_FEATURE), 2), columns)
+
+
+def _guard(network: ScatteringNetwork) -> int:
+    """Frames that must lie between two frames that have no sample in common."""
+    reach = float(np.nanmax(network.paths["reach"].values)) * network.sampling_rate
+    return int(np.ceil(2.0 * reach / network.frame_samples)) + 1
+
+
+def _choose(
+    counts: list[tuple[Part, int, Medians]], columns: Columns, projection: Projection, settings: FitConfig, guard: int
+) -> Choice:
+    """Choose the mixture from a share of all rows."""
+
+    def draw(share: float) -> tuple[Array, NDArray[np.int64]]:
+        """Features and frame numbers of a share of all rows."""
+        tasks = [
+            dask.delayed(_drawn)(p, m, columns, projection, settings.seed, share, pure=False) for p, _, m in counts
+        ]
+        parts = dask.compute(*tasks)
+        return np.concatenate([rows for rows, _ in parts]), np.concatenate([frames for _, frames in parts])
+
+    return choose(settings, sum(r for _, r, _ in counts), len(projection.components), guard, draw)
 
 
 def _fit_projection(
     counts: list[tuple[Part, int, Medians]], columns: Columns, settings: FitConfig, n_features: int
-) -> Projection:
-    """Fit scaling and principal components."""
+) -> tuple[Projection, list[str]]:
+    """Fit scaling and features; gives also what is to be told of them."""
     total = sum(rows for _, rows, _ in counts)
     rows = _array([(_columns, p, r, (m, columns)) for p, r, m in counts], len(columns))
     share = min(1.0, settings.sample_megabytes * 1e6 / (8.0 * total * len(columns)))
     samples = [dask.delayed(_sample)(p, m, columns, settings.seed, share, pure=False) for p, _, m in counts]
     sample = np.concatenate(dask.compute(*samples))
-    return fit_projection(rows, sample, min(n_features, len(sample)), settings.seed)
+    method: Literal["sample", "exact"] = "exact" if settings.axes == "exact-pca" else "sample"
+    projection = fit_projection(rows, sample, min(n_features, len(sample)), settings.seed, method, settings.whiten)
+    if settings.axes != "ica":
+        return projection, []
+    independent, words = fit_independent(projection, sample, settings.seed)
+    return independent, list(words)
 
 
 def _array(tasks: list[tuple[Any, Part, int, tuple[Any, ...]]], width: int) -> da.Array:
@@ -272,11 +305,26 @@ def _columns(part: Part, medians: Medians, columns: Columns) -> Array:
 
 def _sample(part: Part, medians: Medians, columns: Columns, seed: int, share: float) -> Array:
     """Rows of a part that enter the sample, chosen by a hash of channel and frame."""
+    return _drawn_columns(part, medians, columns, seed, share)[0]
+
+
+def _drawn_columns(
+    part: Part, medians: Medians, columns: Columns, seed: int, share: float
+) -> tuple[Array, NDArray[np.int64]]:
+    """Columns of a share of a part's valid frames, and their numbers."""
     coefficients = part.coefficients()
     frames = part.start + np.flatnonzero(np.isfinite(coefficients).all(axis=1))
-    chosen = sampled(zlib.crc32(part.channel.encode()) + (seed << 32), frames, share)
-    rows = coefficients[frames[chosen] - part.start]
-    return normalise(log_columns(rows, medians.path, columns), medians.column)
+    chosen = frames[sampled(zlib.crc32(part.channel.encode()) + (seed << 32), frames, share)]
+    rows = coefficients[chosen - part.start]
+    return normalise(log_columns(rows, medians.path, columns), medians.column), chosen
+
+
+def _drawn(
+    part: Part, medians: Medians, columns: Columns, projection: Projection, seed: int, share: float
+) -> tuple[Array, NDArray[np.int64]]:
+    """Features of a share of a part's valid frames, and their numbers."""
+    rows, frames = _drawn_columns(part, medians, columns, seed, share)
+    return projection.transform(rows), frames
 
 
 def _project(part: Part, medians: Medians, columns: Columns, projection: Projection) -> Array:
@@ -284,7 +332,7 @@ def _project(part: Part, medians: Medians, columns: Columns, projection: Project
     return projection.transform(_columns(part, medians, columns))
 
 
-def _fit_mixture(rows: da.Array, n_components: int, settings: FitConfig) -> tuple[GaussianMixture, float, list[str]]:
+def _fit_mixture(rows: da.Array, choice: Choice, settings: FitConfig) -> tuple[GaussianMixture, float, list[str]]:
     """Fit the mixture; gives it, its mean log-likelihood, and what it warns of as notes of the run.
 
     The rows stay on the workers unless they are few: then the messages of a cluster would take longer than the sums,
@@ -295,8 +343,21 @@ def _fit_mixture(rows: da.Array, n_components: int, settings: FitConfig) -> tupl
         place: AbstractContextManager[object] = dask.config.set(scheduler="synchronous")
     else:
         rows, place = rows.persist(), nullcontext()
+    given: dict[str, Any] = {}
+    if settings.start == "dask-kmeans":
+        share = min(1.0, START_ROWS / len(rows))
+        sample = rows.compute() if share == 1.0 else rows[:: int(1.0 / share)].compute()
+        clusters = kmeans_start(sample, choice.n_components, settings.seed)
+        given = {"means_init": clusters.centres, "weights_init": clusters.weights}
     mixture = GaussianMixture(
-        n_components, random_state=settings.seed, n_init=settings.starts, max_iter=500, tol=1e-4, reg_covar=1e-4
+        choice.n_components,
+        **given,
+        covariance_type=choice.covariance_type,
+        random_state=settings.seed,
+        n_init=settings.starts,
+        max_iter=500,
+        tol=1e-4,
+        reg_covar=1e-4,
     )
     with warnings.catch_warnings(record=True) as caught, place:
         warnings.simplefilter("always")

@@ -24,6 +24,14 @@ from gravdask.store.layout import open_root, put_table
 Array = NDArray[np.float64]
 
 
+_COVARIANCE_DIMENSIONS = {
+    "full": ("mixture_component", "feature", "feature_2"),
+    "tied": ("feature", "feature_2"),
+    "diag": ("mixture_component", "feature"),
+    "spherical": ("mixture_component",),
+}
+
+
 @dataclass(frozen=True)
 class Medians:
     """Frozen normalisation of one channel.
@@ -79,6 +87,8 @@ class Model:
         state = hashlib.blake2b(f"{self.rate} {self.network}".encode(), digest_size=8)
         arrays = [self.columns.path, self.columns.parent, self.projection.mean, self.projection.scale]
         arrays += [self.projection.components, self.projection.centre]
+        if self.projection.mixing is not None:
+            arrays.append(self.projection.mixing)
         arrays += [self.mixture.weights_, self.mixture.means_, self.mixture.covariances_]
         for name in sorted(self.medians):
             state.update(name.encode())
@@ -124,7 +134,7 @@ def save_model(store: Path, model: Model) -> None:
     tables = {
         "weights": (model.mixture.weights_, ("mixture_component",)),
         "means": (model.mixture.means_, ("mixture_component", "feature")),
-        "covariances": (model.mixture.covariances_, ("mixture_component", "feature", "feature_2")),
+        "covariances": (model.mixture.covariances_, _COVARIANCE_DIMENSIONS[model.mixture.covariance_type]),
         "column_path": (model.columns.path, ("column",)),
         "column_parent": (model.columns.parent, ("column",)),
         "scale_mean": (model.projection.mean, ("column",)),
@@ -133,6 +143,8 @@ def save_model(store: Path, model: Model) -> None:
         "pca_mean": (model.projection.centre, ("column",)),
         "pca_explained": (model.projection.explained, ("feature",)),
     }
+    if model.projection.mixing is not None:
+        tables["mixing"] = (model.projection.mixing, ("feature", "column"))
     for name, (values, dims) in tables.items():
         put_table(group, name, np.asarray(values), dims)
     for channel, medians in model.medians.items():
@@ -199,7 +211,14 @@ def _read_model(group: zarr.Group, rate: str, mixture: Path) -> Model:
         rate,
         str(group.attrs["network"]),
         Columns(read["column_path"], read["column_parent"]),
-        Projection(read["scale_mean"], read["scale"], read["pca_components"], read["pca_mean"], read["pca_explained"]),
+        Projection(
+            read["scale_mean"],
+            read["scale"],
+            read["pca_components"],
+            read["pca_mean"],
+            read["pca_explained"],
+            read.get("mixing"),
+        ),
         GaussianMixture.load(mixture),
         {n: m for n, m in medians.items() if n in fitted},
         {n: m for n, m in medians.items() if n not in fitted},

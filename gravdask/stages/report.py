@@ -12,6 +12,7 @@ import gravdask
 from gravdask.archive.index import ArchiveIndex
 from gravdask.config import digest
 from gravdask.grid import day_start_ns
+from gravdask.mixture import hierarchy
 from gravdask.report.data import EVENT_COLUMNS, QUARANTINE_COLUMNS, STATION_COLUMNS, ModelSection, ReportData, Waveform
 from gravdask.report.page import build_report
 from gravdask.report.tables import write_csv_tables
@@ -209,6 +210,9 @@ def _section(context: Context, network: Network, rate: str) -> ModelSection:
         calendar={c.name: (starts, network.frames.component[i]) for i, c in enumerate(network.channels)},
         likelihood={c.name: _daily_likelihood(network, i, starts) for i, c in enumerate(network.channels)},
         window_share=float(predicted.iloc[0]) if len(predicted) else float("nan"),
+        selection=list(network.model.provenance.get("selection", {}).get("table", ())),
+        merges=hierarchy(network.model.mixture).table,
+        reason=str(network.model.provenance.get("selection", {}).get("reason", "")),
     )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
+from sklearn.mixture import GaussianMixture as Reference
 
 from gravdask.errors import MixtureError, ModelError
 from gravdask.mixture import GaussianMixture
@@ -52,6 +55,57 @@ def test_a_seed_without_json_form_is_refused(clusters: np.ndarray, tmp_path: Pat
     with pytest.raises(MixtureError, match=r"random_state=.* cannot be saved"):
         model.save(tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_skipped_is_kept_and_older_files_have_none(clusters: np.ndarray, tmp_path: Path) -> None:
+    rows = clusters.copy()
+    rows[3:8, 1] = np.nan
+    path = tmp_path / "m.json"
+    GaussianMixture(2, random_state=0, missing="skip").fit(rows).save(path)
+    loaded = GaussianMixture.load(path)
+    assert (loaded.n_skipped_, loaded.missing) == (5, "skip")
+    assert (loaded.predict(rows)[:10] == -1).sum() == 5
+    old = json.loads(path.read_text())
+    del old["fitted"]["n_skipped"]
+    for name in ("missing", "labels_init", "model_init"):
+        del old["parameters"][name]
+    path.write_text(json.dumps(old))
+    loaded = GaussianMixture.load(path)
+    assert (loaded.n_skipped_, loaded.missing) == (0, "error")
+    np.testing.assert_array_equal(loaded.predict(clusters), GaussianMixture.load(path).predict(clusters))
+
+
+def test_starts_are_saved_or_refused_with_a_reason(clusters: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    labels = np.arange(2000) % 3
+    model = GaussianMixture(3, labels_init=labels, max_iter=300, random_state=0).fit(clusters)
+    model.save(path)
+    loaded = GaussianMixture.load(path)
+    assert loaded.labels_init == labels.tolist()
+    np.testing.assert_array_equal(clone(loaded).fit(clusters).means_, model.means_)
+    lazy = model.set_params(labels_init=da.from_array(labels, chunks=500))
+    with pytest.raises(
+        MixtureError, match=r"labels_init=dask.array.* cannot be saved as JSON\. Compute the labels first"
+    ):
+        lazy.save(path)
+    lazy.set_params(labels_init=None).save(path)
+
+    old = GaussianMixture.load(path)
+    for start in (old, path, str(path)):
+        following = GaussianMixture(3, model_init=start, random_state=0, covariance_type="diag").fit(clusters)
+        following.save(tmp_path / "next.json")
+        again = GaussianMixture.load(tmp_path / "next.json")
+        np.testing.assert_array_equal(again.means_, following.means_)
+        np.testing.assert_array_equal(clone(again).fit(clusters).means_, following.means_)
+        assert isinstance(again.model_init, GaussianMixture if start is old else str)
+    following.set_params(model_init=Reference(3, random_state=0).fit(clusters))
+    with pytest.raises(
+        MixtureError, match=r"model_init=GaussianMixture.* cannot be saved as JSON\. Set model_init to None"
+    ):
+        following.save(tmp_path / "next.json")
+    following.set_params(model_init=GaussianMixture(3))
+    with pytest.raises(MixtureError, match="not fitted: a start that is saved must be fitted"):
+        following.save(tmp_path / "next.json")
 
 
 def test_damaged_files_are_named(clusters: np.ndarray, tmp_path: Path) -> None:
