@@ -16,6 +16,7 @@ import side_by_side
 
 side_by_side.one_thread()
 
+import dask  # noqa: E402
 import mixture_workers as workers  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
@@ -104,7 +105,9 @@ def measure_iterations(scale: Scale) -> None:
             for name, program in programs.items()
             for n in (1, scale.iterations)
         }
-        seconds = side_by_side.timings(timed, scale.runs)
+        # blocks in one thread, one after the other
+        with dask.config.set(scheduler="synchronous"):
+            seconds = side_by_side.timings(timed, scale.runs)
         each = {
             name: [
                 (many - one) / (scale.iterations - 1)
@@ -163,7 +166,8 @@ def main() -> None:
     measure_iterations(scale)
     rows, centres = made(scale.rows)
     workers.measure_spark(rows, centres, start(centres), 3 * scale.iterations)
-    workers.measure_gain(rows, start(centres), scale.iterations, scale.pairs)
+    # blocks enough that a worker has something to do between two iterations
+    workers.measure_gain(np.tile(rows, (4, 1)), start(centres), scale.iterations, scale.pairs)
     if options.large:
         workers.measure_large(Path(options.large), 20 << 30 if not options.quick else 1 << 30, start(centres))
 
