@@ -18,8 +18,9 @@ from gravdask.execution import Failure, Runner
 from gravdask.grid import Blocks
 from gravdask.stages.base import VERSIONS, Context, Plan, Task, make_task
 from gravdask.stages.channels import Channel
-from gravdask.stages.fit import ALMOST, Part, frame_cut, parts_of, survey
+from gravdask.stages.fit import ALMOST, frame_cut, parts_of, survey
 from gravdask.stages.model import Medians, Model, current_digest, load_model, model_path, save_medians
+from gravdask.stages.rows import Part
 from gravdask.stages.scatter import network_for
 from gravdask.stages.selection import model_channels
 from gravdask.store.layout import create_array, open_root, read_span, sub_array, write_unit
@@ -69,7 +70,7 @@ def _add_channel(context: Context, channel: Channel, model: Model, runner: Runne
             return f"{channel.name}: not classified: {result.reason}"
         if np.isnan(result.medians.column).all():
             return f"{channel.name}: not classified: its record has no energy at any period"
-        if sum(result.rows) >= ALMOST * least:
+        if result.rows >= ALMOST * least:
             group: Any = open_root(context.store, create=True)[model_path(model.rate, model.digest)]
             save_medians(group, channel.name, result.medians)
             return f"{channel.name}: not in the fit; classified with medians of its own first {FIRST_DAYS} days"

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import time
 import warnings
-import zlib
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import dask
@@ -23,13 +21,7 @@ from gravdask.config import FitConfig, digest
 from gravdask.errors import MixtureError, ModelError
 from gravdask.execution import Failure, Runner
 from gravdask.features.clusters import kmeans_start
-from gravdask.features.columns import (
-    Columns,
-    choose_columns,
-    log_columns,
-    normalise,
-    sampled,
-)
+from gravdask.features.columns import Columns, choose_columns
 from gravdask.features.independent import fit_independent
 from gravdask.features.medians import channel_medians
 from gravdask.features.projection import Projection, fit_projection
@@ -41,9 +33,9 @@ from gravdask.stages.channels import Channel
 from gravdask.stages.choice import Choice, choose
 from gravdask.stages.matching import in_words, keep_numbers
 from gravdask.stages.model import Medians, Model, current_digest, load_model, save_model
+from gravdask.stages.rows import FitRows, Part
 from gravdask.stages.scatter import network_for
 from gravdask.stages.selection import model_channels
-from gravdask.store.layout import open_root, read_span, sub_array
 from gravdask.store.ledger import Record
 
 Array = NDArray[np.float64]
@@ -60,30 +52,6 @@ FEW_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
-class Part:
-    """Frames of one channel in one unit.
-
-    Attributes
-    ----------
-    store, channel, unit
-        Where they are.
-    start, stop
-        Range of frames that may hold coefficients.
-    """
-
-    store: Path
-    channel: str
-    unit: int
-    start: int
-    stop: int
-
-    def coefficients(self) -> NDArray[np.float32]:
-        """Coefficients (frame, path), NaN rows where a frame has none."""
-        array = sub_array(open_root(self.store), f"{self.channel}/scattering/coefficients")
-        return read_span(array, self.start, self.stop)
-
-
-@dataclass(frozen=True)
 class Survey:
     """What one pass over a channel's coefficients finds.
 
@@ -91,12 +59,17 @@ class Survey:
     ----------
     medians
         Normalisation of the channel.
-    rows
-        Valid frames of each part.
+    masks
+        Which frames of each part have coefficients.
     """
 
     medians: Medians
-    rows: tuple[int, ...]
+    masks: tuple[NDArray[np.bool_], ...]
+
+    @property
+    def rows(self) -> int:
+        """Frames with coefficients."""
+        return sum(int(mask.sum()) for mask in self.masks)
 
 
 def parts_of(context: Context, channel: Channel) -> list[Part]:
@@ -113,7 +86,7 @@ def survey(task: tuple[list[Part], Columns]) -> Survey:
     """Count the valid frames of a channel and find its medians, with one part in memory at a time."""
     parts, columns = task
     found = channel_medians([p.coefficients for p in parts], columns)
-    return Survey(Medians(found.path, found.column), found.rows)
+    return Survey(Medians(found.path, found.column), tuple(p.valid() for p in parts))
 
 
 def columns_for(network: ScatteringNetwork, settings: FitConfig) -> Columns:
@@ -155,7 +128,7 @@ def fit_rate(context: Context, rate: str, channels: list[Channel], runner: Runne
     surveys, notes = _survey_all(context, channels, columns, network, runner)
     if not surveys:
         return False, [*notes, f"{rate}: no model is fitted, because no channel has enough frames (fit.min_days)"]
-    frames = sum(sum(s.rows) for s in surveys.values())
+    frames = sum(s.rows for s in surveys.values())
     if frames < LEAST_FRAMES:
         few = f"{rate}: no model is fitted to {frames} frames, at least {LEAST_FRAMES} are needed"
         return False, [*notes, f"{few} ({', '.join(surveys)})"]
@@ -191,14 +164,14 @@ def _fit_model(
     columns = columns.take(keep)
     medians = {n: Medians(s.medians.path, s.medians.column[keep]) for n, s in surveys.items()}
     parts = {n: parts_of(context, context.channels[n]) for n in surveys}
-    counts = [(p, r, medians[n]) for n, s in surveys.items() for p, r in zip(parts[n], s.rows, strict=True) if r]
-    total = sum(rows for _, rows, _ in counts)
+    found = [(p, mask, medians[n]) for n, s in surveys.items() for p, mask in zip(parts[n], s.masks, strict=True)]
+    rows = FitRows.of(found, columns)
+    total = len(rows.index)
     n_features = _n_features(settings, total, len(columns))
     with runner.arrays():
-        projection, remarks = _fit_projection(counts, columns, settings, n_features)
-        choice = _choose(counts, columns, projection, settings, _guard(network))
-        rows = _array([(_project, p, r, (m, columns, projection)) for p, r, m in counts], n_features)
-        mixture, score, words = _fit_mixture(rows, choice, settings)
+        projection, remarks = _fit_projection(rows, settings, n_features)
+        choice = _choose(rows, projection, settings, _guard(network))
+        mixture, score, words = _fit_mixture(rows.array(projection), choice, settings)
         words += remarks
     before = current_digest(context.root(), rate, network.digest)
     match = keep_numbers(mixture, projection, columns, load_model(context.store, rate, before)) if before else {}
@@ -236,8 +209,8 @@ def _survey_all(
             notes.append(f"{name}: not in the fit: {result.reason}")
         elif np.isnan(result.medians.column).all():
             notes.append(f"{name}: its record has no energy at any period, not in the fit")
-        elif sum(result.rows) < ALMOST * least:
-            notes.append(f"{name}: {sum(result.rows)} valid frames, the fit asks for {least:.0f} (fit.min_days)")
+        elif result.rows < ALMOST * least:
+            notes.append(f"{name}: {result.rows} valid frames, the fit asks for {least:.0f} (fit.min_days)")
         else:
             found[name] = result
     return dict(sorted(found.items())), sorted(notes)
@@ -254,82 +227,28 @@ def _guard(network: ScatteringNetwork) -> int:
     return int(np.ceil(2.0 * reach / network.frame_samples)) + 1
 
 
-def _choose(
-    counts: list[tuple[Part, int, Medians]], columns: Columns, projection: Projection, settings: FitConfig, guard: int
-) -> Choice:
+def _choose(rows: FitRows, projection: Projection, settings: FitConfig, guard: int) -> Choice:
     """Choose the mixture from a share of all rows."""
 
     def draw(share: float) -> tuple[Array, NDArray[np.int64]]:
         """Features and frame numbers of a share of all rows."""
-        tasks = [
-            dask.delayed(_drawn)(p, m, columns, projection, settings.seed, share, pure=False) for p, _, m in counts
-        ]
-        parts = dask.compute(*tasks)
-        return np.concatenate([rows for rows, _ in parts]), np.concatenate([frames for _, frames in parts])
+        drawn = rows.sampled(settings.seed, share)
+        return drawn.compute(projection), drawn.index.frame
 
-    return choose(settings, sum(r for _, r, _ in counts), len(projection.components), guard, draw)
+    return choose(settings, len(rows.index), len(projection.components), guard, draw)
 
 
-def _fit_projection(
-    counts: list[tuple[Part, int, Medians]], columns: Columns, settings: FitConfig, n_features: int
-) -> tuple[Projection, list[str]]:
+def _fit_projection(rows: FitRows, settings: FitConfig, n_features: int) -> tuple[Projection, list[str]]:
     """Fit scaling and features; gives also what is to be told of them."""
-    total = sum(rows for _, rows, _ in counts)
-    rows = _array([(_columns, p, r, (m, columns)) for p, r, m in counts], len(columns))
-    share = min(1.0, settings.sample_megabytes * 1e6 / (8.0 * total * len(columns)))
-    samples = [dask.delayed(_sample)(p, m, columns, settings.seed, share, pure=False) for p, _, m in counts]
-    sample = np.concatenate(dask.compute(*samples))
+    share = min(1.0, settings.sample_megabytes * 1e6 / (8.0 * len(rows.index) * len(rows.columns)))
+    sample = rows.sampled(settings.seed, share).compute()
     method: Literal["sample", "exact"] = "exact" if settings.axes == "exact-pca" else "sample"
-    projection = fit_projection(rows, sample, min(n_features, len(sample)), settings.seed, method, settings.whiten)
+    width = min(n_features, len(sample))
+    projection = fit_projection(rows.array(), sample, width, settings.seed, method, settings.whiten)
     if settings.axes != "ica":
         return projection, []
     independent, words = fit_independent(projection, sample, settings.seed)
     return independent, list(words)
-
-
-def _array(tasks: list[tuple[Any, Part, int, tuple[Any, ...]]], width: int) -> da.Array:
-    """Lift a function over the parts to one Dask array of known chunk sizes."""
-    blocks = [
-        da.from_delayed(dask.delayed(function)(part, *others, pure=False), (rows, width), np.float64)
-        for function, part, rows, others in tasks
-    ]
-    return da.concatenate(blocks)
-
-
-def _columns(part: Part, medians: Medians, columns: Columns) -> Array:
-    """Normalised logarithmic columns of a part's valid frames."""
-    coefficients = part.coefficients()
-    valid = np.isfinite(coefficients).all(axis=1)
-    return normalise(log_columns(coefficients[valid], medians.path, columns), medians.column)
-
-
-def _sample(part: Part, medians: Medians, columns: Columns, seed: int, share: float) -> Array:
-    """Rows of a part that enter the sample, chosen by a hash of channel and frame."""
-    return _drawn_columns(part, medians, columns, seed, share)[0]
-
-
-def _drawn_columns(
-    part: Part, medians: Medians, columns: Columns, seed: int, share: float
-) -> tuple[Array, NDArray[np.int64]]:
-    """Columns of a share of a part's valid frames, and their numbers."""
-    coefficients = part.coefficients()
-    frames = part.start + np.flatnonzero(np.isfinite(coefficients).all(axis=1))
-    chosen = frames[sampled(zlib.crc32(part.channel.encode()) + (seed << 32), frames, share)]
-    rows = coefficients[chosen - part.start]
-    return normalise(log_columns(rows, medians.path, columns), medians.column), chosen
-
-
-def _drawn(
-    part: Part, medians: Medians, columns: Columns, projection: Projection, seed: int, share: float
-) -> tuple[Array, NDArray[np.int64]]:
-    """Features of a share of a part's valid frames, and their numbers."""
-    rows, frames = _drawn_columns(part, medians, columns, seed, share)
-    return projection.transform(rows), frames
-
-
-def _project(part: Part, medians: Medians, columns: Columns, projection: Projection) -> Array:
-    """Features of a part's valid frames."""
-    return projection.transform(_columns(part, medians, columns))
 
 
 def _fit_mixture(rows: da.Array, choice: Choice, settings: FitConfig) -> tuple[GaussianMixture, float, list[str]]:
