@@ -112,7 +112,8 @@ def run_fnet(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFn
 
 @pytest.fixture(scope="module")
 def fnet(run_fnet: RunFnet) -> Done:
-    return run_fnet()
+    # seven components tell the great earthquakes from all else best; what is chosen from the data is tested below
+    return run_fnet("fit.n_components=7")
 
 
 @pytest.fixture(scope="module")
@@ -242,12 +243,29 @@ def test_a_second_run_over_fnet_does_nothing(fnet: Done) -> None:
 
 @pytest.mark.slow
 def test_frames_of_17_minutes_see_the_four_great_events_too(run_fnet: RunFnet) -> None:
-    done = run_fnet("scattering.frame_samples=1024")
+    done = run_fnet("scattering.frame_samples=1024", "fit.n_components=7")
     found = classes(done, network_for(Rate(1, 1), done.config.scattering))
     assert {t: hits(done, found, t) for t in EVENTS} == dict.fromkeys(EVENTS, [True] * 3)
     quiet = (found.start >= ns("2011-04-27")) & (found.start + found.frame_ns <= ns("2011-05-01"))
     frames = np.concatenate([found.component[n][quiet] for n in FNET])
     assert np.isin(frames, done.coseismic()).sum() / (frames >= 0).sum() < 0.06
+
+
+@pytest.mark.slow
+def test_a_chosen_number_of_components_sees_the_four_great_events_too(run_fnet: RunFnet) -> None:
+    done = run_fnet()
+    found = classes(done, network_for(Rate(1, 1), done.config.scattering))
+    assert {t: hits(done, found, t) for t in EVENTS} == dict.fromkeys(EVENTS, [True] * 3)
+    quiet = (found.start >= ns("2011-04-27")) & (found.start + found.frame_ns <= ns("2011-05-01"))
+    frames = np.concatenate([found.component[n][quiet] for n in FNET])
+    # fewer components are coarser: smaller earthquakes share theirs
+    assert np.isin(frames, done.coseismic()).sum() / (frames >= 0).sum() < 0.12
+    root = open_root(done.config.store_path)
+    (model,) = (g for _, g in root["model/1Hz"].groups())
+    selection = dict(model.attrs)["provenance"]["selection"]
+    assert len(selection["table"]) == 12
+    assert 3 <= selection["n_components"] <= 12
+    assert "held out in 4 folds" in selection["reason"]
 
 
 # ------------------------------------------------------------------------------------------------------- record 334

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from gravdask.errors import MixtureError
 from gravdask.mixture.arrays import Index, VectorLike
+
+_LONGEST = 1000
+"""Steps that a series may span for each of its times: beyond that nearly all of it is gaps."""
+
+
+def _unknown(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether times are missing."""
+    return np.isnat(values) if values.dtype.kind in "Mm" else np.isnan(values.astype(np.float64))
 
 
 def time_blocks(times: VectorLike, n_blocks: int, guard: float = 0.0) -> Index:
@@ -26,6 +37,14 @@ def time_blocks(times: VectorLike, n_blocks: int, guard: float = 0.0) -> Index:
         Fewer distinct times than blocks, or a guard that leaves a block empty.
     """
     values = np.asarray(times)
+    if values.ndim != 1 or values.dtype.kind not in "iufMm" or _unknown(values).any():
+        msg = (
+            f"times must be numbers or datetimes, one a row and none missing, got shape {values.shape}, {values.dtype}"
+        )
+        raise MixtureError(msg)
+    if not guard >= 0:
+        msg = f"guard must not be below 0, got {guard!r}"
+        raise MixtureError(msg)
     distinct = np.unique(values)
     if n_blocks < 2 or len(distinct) < n_blocks:
         msg = f"{len(distinct)} distinct times cannot make n_blocks={n_blocks} blocks; give 2 or more, and more times"
@@ -54,13 +73,32 @@ def effective_size(scores: VectorLike, times: VectorLike) -> float:
         (n_rows,) log-likelihoods.
     times
         (n_rows,) numbers on a regular grid, gaps allowed.
+
+    Raises
+    ------
+    MixtureError
+        Scores or times are missing, differ in length, or the times have no common step.
     """
+    scores, times = np.asarray(scores, dtype=np.float64), np.asarray(times)
+    if scores.shape != times.shape or scores.ndim != 1 or _unknown(times).any() or not np.isfinite(scores).all():
+        msg = (
+            f"scores and times must be of one length and none missing, got {scores.shape} with "
+            f"{int((~np.isfinite(scores)).sum())} not finite, and {times.shape}"
+        )
+        raise MixtureError(msg)
     distinct, place = np.unique(np.asarray(times), return_inverse=True)
     if len(distinct) < 3:
         return float(len(distinct))
     series = np.bincount(place, weights=np.asarray(scores)) / np.bincount(place)
     series -= series.mean()
-    position = np.rint((distinct - distinct[0]) / np.diff(distinct).min()).astype(np.int64)
+    steps = (distinct - distinct[0]) / np.diff(distinct).min()
+    if np.abs(steps - np.rint(steps)).max() > 0.1 or steps[-1] > _LONGEST * len(distinct):
+        msg = (
+            f"times have no common step: the least is {np.diff(distinct).min()}, and {len(distinct)} distinct times "
+            f"span {steps[-1]:.3g} of it. Give the numbers of frames on their grid"
+        )
+        raise MixtureError(msg)
+    position = np.rint(steps).astype(np.int64)
     width = 2 * (int(position[-1]) + 1)
     values, mask = np.zeros(width), np.zeros(width)
     values[position], mask[position] = series, 1.0

@@ -16,7 +16,13 @@ import numpy as np
 
 from gravdask.errors import GravdaskError, MixtureError, ModelError
 from gravdask.mixture.inference import FittedMixture
-from gravdask.mixture.parameters import GaussianParameters, check_means, check_weights, covariance_shape
+from gravdask.mixture.parameters import (
+    GaussianParameters,
+    check_means,
+    check_weights,
+    covariance_shape,
+    precision_cholesky,
+)
 from gravdask.mixture.statistics import SufficientStatistics
 from gravdask.mixture.validation import check_settings
 
@@ -115,7 +121,7 @@ def load(blank: GaussianMixture, path: str | os.PathLike[str]) -> GaussianMixtur
         raise ModelError(msg)
     try:
         return _filled(blank, content)
-    except (KeyError, TypeError, ValueError, GravdaskError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, GravdaskError) as error:
         msg = f"The mixture {os.fspath(path)} is damaged: {type(error).__name__}: {error}"
         raise ModelError(msg) from error
 
@@ -137,6 +143,9 @@ def _filled(blank: GaussianMixture, content: Mapping[str, Any]) -> GaussianMixtu
         raise MixtureError(msg)
     if not (np.isfinite(covariances).all() and np.isfinite(factors).all()):
         msg = "covariances hold NaN or infinity"
+        raise MixtureError(msg)
+    if not np.allclose(precision_cholesky(covariances, kind), factors, rtol=1e-6, atol=1e-9 * np.abs(factors).max()):
+        msg = "the factors of the precisions are not those of the covariances"
         raise MixtureError(msg)
     statistics = fitted["statistics"]
     parameters = GaussianParameters(

@@ -132,6 +132,9 @@ def _checked_labels(blocks: VectorLike) -> Index:
     if labels.ndim != 1 or labels.dtype.kind not in "iub":
         msg = f"blocks must be integer labels (n_rows,), got shape {labels.shape} of {labels.dtype}"
         raise MixtureError(msg)
+    if (labels < -1).any():
+        msg = f"blocks holds {labels.min()}: labels are 0, 1, ..., or -1 for a row that no block holds"
+        raise MixtureError(msg)
     if len(np.unique(labels[labels >= 0])) < 2:
         msg = (
             "blocks must name at least two blocks (labels 0, 1, ...; -1 is left out): one is held out, the rest fitted"

@@ -203,7 +203,8 @@ class SufficientStatistics:
         π_k = N_k / Σ N, µ_k = c + F_k / N_k, Σ_k = S_k / N_k - (µ_k - c)(µ_k - c)ᵀ + reg_covar I; "tied" averages
         over the components, "diag" keeps the diagonal, "spherical" its mean.
         """
-        counts = self.counts + _EMPTY_COUNT
+        # weights may be of any size; those of rows without weights sum to more than 1
+        counts = self.counts + _EMPTY_COUNT * min(1.0, self.weight)
         shift = self.first / counts[:, None]
         kind, n_features = self.covariance_type, self.n_features
         if kind in ("full", "tied"):

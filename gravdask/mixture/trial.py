@@ -98,6 +98,12 @@ class Trial:
         whole = surveys[0]
         for survey in surveys[1:]:
             whole = whole + survey
+        if whole.bad_rows:
+            msg = (
+                f"X contains NaN or inf in {whole.bad_rows} of {whole.rows} rows, first in row {whole.first_bad_row}: "
+                "leave such rows, their labels and times out before a selection"
+            )
+            raise MixtureError(msg)
         whole.check(1)
         for name, given in (("blocks", labels), ("times", times)):
             if given is not None and given.shape != (whole.rows,):

@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from scipy.cluster.hierarchy import dendrogram
 
 from gravdask.report.style import ACCENT, GRID, INK, MUTED, dress, new_figure
 
 _MARKERS = {"full": "o", "tied": "s", "diag": "^", "spherical": "v"}
+_KINDS = {"full": ACCENT, "tied": "#aa4499", "diag": "#6b5b00", "spherical": "#332288"}
 _CRITERIA = (("bic_effective", "BIC, effective size", INK), ("bic", "BIC", "#d55e00"), ("icl", "ICL", "#009e73"))
 
 Values = npt.NDArray[np.float64]
@@ -84,6 +86,7 @@ def _held_out(axes: Axes, table: Sequence[dict[str, Any]]) -> None:
             numbers,
             -loss,
             yerr=errors,
+            color=_KINDS[kind],
             marker=_MARKERS[kind],
             markersize=4,
             linewidth=1.2,
@@ -105,19 +108,19 @@ def _information(axes: Axes, table: Sequence[dict[str, Any]]) -> None:
     def draw(kind: str, rows: list[dict[str, Any]]) -> None:
         """One covariance type."""
         numbers = _column(rows, "n_components")
-        for name, label, colour in _CRITERIA:
+        for name, _, colour in _CRITERIA:
             values, every = _column(rows, name), _column(table, name)
             if not np.isfinite(every).any():
                 continue
             spread = np.nanmax(every) - np.nanmin(every)
             scaled = (values - np.nanmin(every)) / (spread or 1.0)
-            axes.plot(numbers, scaled, color=colour, marker=_MARKERS[kind], markersize=4, linewidth=1.2, label=label)
+            axes.plot(numbers, scaled, color=colour, marker=_MARKERS[kind], markersize=4, linewidth=1.2)
 
     _each_kind(table, draw)
     axes.set_ylabel("from the best (0) to the worst (1)")
-    handles, labels = axes.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
-    axes.legend(unique.values(), unique.keys(), fontsize=7.5, frameon=False)
+    known = [c for c in _CRITERIA if np.isfinite(_column(table, c[0])).any()]
+    handles = [Line2D([], [], color=colour, label=label) for _, label, colour in known]
+    axes.legend(handles=handles, fontsize=7.5, frameon=False)
 
 
 def _stability(axes: Axes, table: Sequence[dict[str, Any]]) -> None:
@@ -130,7 +133,7 @@ def _stability(axes: Axes, table: Sequence[dict[str, Any]]) -> None:
     def draw(kind: str, rows: list[dict[str, Any]]) -> None:
         """One covariance type."""
         numbers, values = _column(rows, "n_components"), _column(rows, "stability")
-        axes.plot(numbers, values, marker=_MARKERS[kind], markersize=4, linewidth=1.2)
+        axes.plot(numbers, values, color=_KINDS[kind], marker=_MARKERS[kind], markersize=4, linewidth=1.2)
 
     _each_kind(table, draw)
     axes.set_ylim(min(0.0, float(np.nanmin(_column(table, "stability")))) - 0.03, 1.03)
@@ -172,5 +175,5 @@ def hierarchy_figure(table: npt.NDArray[np.floating], names: Sequence[str], colo
     axes.set_ylim(0, 10.0 * len(leaves))
     axes.set_xlim(left=-0.02 * float(drawn[:, 2].max()))
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("what joining them loses: root of the divergence [nats a frame]")
+    axes.set_xlabel("what joining them loses: divergence [nats a frame], its square root drawn")
     return figure

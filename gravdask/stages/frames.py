@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.errors import ModelError
 from gravdask.grid import frame_centre_ns
 from gravdask.interpret.frames import FrameTable
 from gravdask.scattering import ScatteringNetwork
@@ -66,6 +67,7 @@ def read_network(context: Context, rate: str, model: Model) -> Network | None:
     channels = classified(context, rate)
     if not channels:
         return None
+    _check_model(context, channels, model)
     scattering = network_for(channels[0].rate, context.config.scattering)
     spans = [frame_span_of(context, c) for c in channels]
     first, last = min(s for s, _ in spans), max(e for _, e in spans)
@@ -91,6 +93,25 @@ def read_network(context: Context, rate: str, model: Model) -> Network | None:
         tuple(c.name for c in channels), start, Fraction(frame_ns), component, round(reach_s(scattering, model) * 1e9)
     )
     return Network(channels, scattering, model, first, frames, posterior, likelihood, valid)
+
+
+def _check_model(context: Context, channels: list[Channel], model: Model) -> None:
+    """Refuse classes of another model: a refit came after them.
+
+    Raises
+    ------
+    ModelError
+        Names the channel and what to run.
+    """
+    root = context.root()
+    for channel in channels:
+        made = dict(root[f"{channel.name}/classes"].attrs).get("model", "")
+        if made != model.digest:
+            msg = (
+                f"{channel.name}: its classes are of model {made}, the current one is {model.digest}; run the stages "
+                "classify and interpret first (gravdask run does all that is due)"
+            )
+            raise ModelError(msg)
 
 
 def reach_s(scattering: ScatteringNetwork, model: Model) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 import gravdask
 from gravdask.archive.index import ArchiveIndex
 from gravdask.config import digest
+from gravdask.errors import ModelError
 from gravdask.grid import day_start_ns
 from gravdask.mixture import hierarchy
 from gravdask.report.data import EVENT_COLUMNS, QUARANTINE_COLUMNS, STATION_COLUMNS, ModelSection, ReportData, Waveform
@@ -180,6 +181,9 @@ def _section(context: Context, network: Network, rate: str) -> ModelSection:
     """Everything about one model."""
     paths = network.scattering.paths
     components = load_table(context.store, rate, "components")
+    if len(components) != network.model.n_components:
+        msg = f"{rate}: the model has changed since its components were tested; run the stage interpret first"
+        raise ModelError(msg)
     components["share"] = components["frames"] / max(int(components["frames"].sum()), 1)
     predicted = components["share_predicted"].dropna() if "share_predicted" in components else pd.Series(dtype=float)
     columns = network.model.columns

@@ -515,3 +515,12 @@ def test_worker_processes_give_the_same_bits(clusters: np.ndarray, monkeypatch: 
         np.testing.assert_array_equal(getattr(together, name), getattr(alone, name))
         np.testing.assert_array_equal(getattr(sent, name), getattr(alone, name))
     assert together.lower_bounds_ == alone.lower_bounds_
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1e12])
+def test_weights_have_no_size_of_their_own(clusters: np.ndarray, size: float) -> None:
+    plain = GaussianMixture(3, random_state=0).fit(clusters, sample_weight=np.ones(len(clusters)))
+    scaled = GaussianMixture(3, random_state=0).fit(clusters, sample_weight=np.full(len(clusters), size))
+    np.testing.assert_allclose(scaled.means_, plain.means_, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(scaled.weights_, plain.weights_, rtol=1e-9)
+    assert scaled.lower_bound_ == pytest.approx(plain.lower_bound_, rel=1e-9)

@@ -131,3 +131,17 @@ def test_damaged_files_are_named(clusters: np.ndarray, tmp_path: Path) -> None:
     path.write_text(json.dumps(good)[:-40])
     with pytest.raises(ModelError, match="not JSON"):
         GaussianMixture.load(path)
+
+
+def test_factors_that_are_not_those_of_the_covariances_are_refused(clusters: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "mixture.json"
+    GaussianMixture(2, random_state=0).fit(clusters).save(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["fitted"]["precisions_cholesky"][0][0][0] *= -1.0
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ModelError, match="not those of the covariances"):
+        GaussianMixture.load(path)
+    content["fitted"]["means"] = []
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ModelError, match="damaged"):
+        GaussianMixture.load(path)

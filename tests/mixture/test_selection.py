@@ -124,3 +124,30 @@ def test_effective_size_of_an_autoregressive_series() -> None:
     assert doubled == pytest.approx(effective_size(series, times), rel=1e-9)
     assert effective_size([1.0, 2.0], [0, 1]) == 2.0
     assert effective_size(np.ones(10), np.arange(10)) == 10.0
+
+
+def test_times_without_a_common_step_are_refused() -> None:
+    generator = np.random.default_rng(0)
+    with pytest.raises(MixtureError, match="no common step"):
+        effective_size(generator.normal(size=500), np.cumsum(generator.exponential(size=500)))
+    with pytest.raises(MixtureError, match="no common step"):
+        effective_size(generator.normal(size=300), np.r_[np.arange(299), 10**12])
+    with pytest.raises(MixtureError, match="1 not finite"):
+        effective_size([1.0, np.nan, 2.0], [0, 1, 2])
+    with pytest.raises(MixtureError, match="one length"):
+        effective_size([1.0, 2.0], [0, 1, 2])
+    with pytest.raises(MixtureError, match="none missing"):
+        time_blocks([0.0, np.nan, 1.0, 2.0], 2)
+    with pytest.raises(MixtureError, match="guard"):
+        time_blocks(np.arange(10), 2, guard=-1.0)
+
+
+def test_labels_and_rows_that_select_cannot_use_are_named(record: np.ndarray) -> None:
+    labels = time_blocks(np.arange(1200), 3)
+    labels[:3] = -5
+    with pytest.raises(MixtureError, match="blocks holds -5"):
+        select(record, [2], blocks=labels)
+    torn = record.copy()
+    torn[7, 1] = np.nan
+    with pytest.raises(MixtureError, match="first in row 7: leave such rows"):
+        select(torn, [2], estimator=GaussianMixture(missing="skip"))
