@@ -1,0 +1,98 @@
+"""The sections of what is computed: residual gravity, noise, coefficients, model, interpretation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from gravdask.config.section import Section
+
+
+class PreprocessConfig(Section):
+    """From the source's numbers to residual gravity."""
+
+    tide: bool = Field(True, description="subtract the theoretical tide where coordinates are known")
+    tidal_factor: float = Field(1.16, description="amplitude factor on the rigid-Earth tide", ge=0.5, le=2.0)
+    drift: bool = Field(True, description="subtract the straight drift that the calibrate stage found")
+    pressure: bool = Field(True, description="subtract the effect of air pressure where a station records it")
+    admittance: float | Literal["regressed"] = Field(
+        -3.0, description="pressure admittance [nm/s2 per hPa], or 'regressed': what the calibrate stage finds"
+    )
+
+
+class NoiseConfig(Section):
+    """Daily spectra and noise magnitudes."""
+
+    min_valid: float = Field(0.9, description="least share of valid samples in a day with a magnitude", gt=0, le=1)
+    degree: int = Field(9, description="degree of the polynomial removed from each day", ge=0, le=20)
+    sided: Literal["one", "two"] = Field("one", description="one- or two-sided spectra (0.301 in SNM)")
+
+
+class ScatteringConfig(Section):
+    """The scattering transform."""
+
+    frame_samples: int = Field(
+        0, description="samples T of a frame, a power of two; 0: 4096 at 1 Hz, 256 at one a minute", ge=0, le=2**20
+    )
+    octaves: int = Field(0, description="octaves J of wavelets; 0: log2(T) - 4", ge=0, le=20)
+    wavelets_per_octave: int = Field(8, description="first-order wavelets an octave, Q", ge=1, le=32)
+    pooling: Literal["mean", "median", "max", "lowpass"] = Field("mean", description="pooling of a frame")
+    min_valid: float = Field(0.9, description="least share of valid samples in a frame with coefficients", gt=0, le=1)
+
+    @field_validator("frame_samples")
+    @classmethod
+    def _frame_is_power_of_two(cls, value: int) -> int:
+        """Refuse frames that would not tile the shards."""
+        if value and (value < 32 or value & (value - 1)):
+            msg = "expected 0 or a power of two from 32 on"
+            raise ValueError(msg)
+        return value
+
+
+class FitConfig(Section):
+    """Features and the mixture model."""
+
+    n_components: int = Field(0, description="components of the mixture; 0: chosen from the data", ge=0, le=64)
+    max_components: int = Field(12, description="largest number of components tried where it is chosen", ge=2, le=64)
+    covariance_types: tuple[Literal["full", "tied", "diag", "spherical"], ...] = Field(
+        ("full",), description="covariances of the components; of several, one is chosen from the data", min_length=1
+    )
+    holdout_folds: int = Field(4, description="parts in which time is held out to choose", ge=2, le=20)
+    select_rows: int = Field(200_000, description="frames that the choice is made on, at most", ge=1000, le=10_000_000)
+    n_features: int = Field(0, description="principal components kept; 0: 10, fewer for short records", ge=0, le=64)
+    axes: Literal["pca", "exact-pca", "ica"] = Field(
+        "pca", description="features: principal components of a sample or of all frames, or independent components"
+    )
+    whiten: bool = Field(False, description="divide principal components by their standard deviation")
+    start: Literal["kmeans", "dask-kmeans"] = Field(
+        "kmeans", description="where the mixture starts: k-means of scikit-learn or dask-ml, on a sample"
+    )
+    blocks: Literal["both", "loudness", "shape"] = Field(
+        "both", description="log S1 (loudness), log S2/S1 (shape) or both"
+    )
+    channels: Literal["vertical", "all"] = Field(
+        "vertical", description="one channel a station (vertical, lowest location code) or all"
+    )
+    min_days: float = Field(7.0, description="least days of valid frames of a channel that enters the fit", gt=0)
+    sample_megabytes: int = Field(200, description="largest sample on which the PCA is fitted", ge=1, le=10_000)
+    starts: int = Field(3, description="starts of the mixture, of which the best is kept", ge=1, le=50)
+    seed: int = Field(0, description="seed of all random choices", ge=0)
+    refit: Literal["never", "always"] = Field(
+        "never", description="classify new data with the model there is, or refit"
+    )
+
+
+class InterpretConfig(Section):
+    """Earthquakes and what a component may be called."""
+
+    catalog: str = Field("", description="earthquake catalogue: USGS CSV, ISC-GEM CSV or QuakeML; '' for none")
+    min_magnitude: float = Field(5.5, description="least magnitude of the events used", ge=0, le=10)
+    visibility_ratio: float = Field(
+        3.0,
+        description="an event counts where its predicted 20 s acceleration is this many times the station's rms",
+        ge=0,
+    )
+    q_limit: float = Field(0.01, description="largest q-value of a co-seismic component", gt=0, lt=1)
+    odds_limit: float = Field(5.0, description="least odds ratio of a co-seismic component", gt=1)
+    min_events: int = Field(3, description="least distinct events of a co-seismic component", ge=1)
