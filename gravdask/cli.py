@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 import threading
@@ -20,6 +19,7 @@ from gravdask.config import STAGES, Config, build_config, load_values, render, s
 from gravdask.errors import ConfigError, GravdaskError, LeaseHeldError, PreflightError
 from gravdask.progress import Progress
 from gravdask.store.options import anchored, fill_in
+from gravdask.store.place import anchored_text, place_of
 
 if TYPE_CHECKING:
     from gravdask.pipeline import RunRecord
@@ -62,6 +62,9 @@ _run_options = _options(
     click.option("--workers", type=int, help="Worker processes [default: one a core]."),
     click.option("--refit", is_flag=True, help="Fit the models anew."),
 )
+_figure_option = click.option(
+    "--figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw the availability, as .png, .svg or .pdf."
+)
 
 _FLAGS = {
     "catalog": ("interpret", "catalog"),
@@ -90,9 +93,9 @@ def make_config(archive: tuple[str, ...], flags: dict[str, Any]) -> Config:
     for name, (section, key) in _FLAGS.items():
         if flags.get(name) is not None:
             is_path = name in {"catalog", "stations", "output"} and flags[name]
-            values.setdefault(section, {})[key] = os.path.abspath(flags[name]) if is_path else flags[name]
+            values.setdefault(section, {})[key] = anchored_text(flags[name], Path.cwd()) if is_path else flags[name]
     if archive:
-        values.setdefault("archive", {})["paths"] = [os.path.abspath(p) for p in archive]
+        values.setdefault("archive", {})["paths"] = [anchored_text(p, Path.cwd()) for p in archive]
     if flags.get("select"):
         values.setdefault("archive", {})["select"] = list(flags["select"])
     if flags.get("years"):
@@ -104,7 +107,7 @@ def make_config(archive: tuple[str, ...], flags: dict[str, Any]) -> Config:
     for assignment in flags.get("assignments", ()):
         set_value(values, assignment)
     where = str(file) if file else "command line"
-    filled = fill_in(values, build_config(values, where).store_path)
+    filled = fill_in(values, place_of(build_config(values, where)))
     if filled:
         click.echo(f"as in earlier runs on this store: {', '.join(filled)}", err=True)
     return build_config(values, where)
@@ -269,11 +272,14 @@ def init(archive: tuple[str, ...], force: bool, **flags: Any) -> int:  # noqa: A
 @click.argument("archive", nargs=-1, type=click.Path())
 @_archive_options
 @_run_options
-def scan(archive: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401
-    """List the channels of an archive, their spans, and the files that cannot be read."""
+@_figure_option
+def scan(archive: tuple[str, ...], figure: Path | None, **flags: Any) -> int:  # noqa: ANN401
+    """List the channels of an archive, their availability, and the files that cannot be read."""
     from gravdask.overview import survey_archive
 
-    click.echo("\n".join(survey_archive(make_config(archive, flags), problems=True)))
+    progress = Progress(sys.stderr)
+    lines = survey_archive(make_config(archive, flags), problems=True, progress=progress, figure=figure)
+    click.echo("\n".join(lines))
     return 0
 
 
@@ -291,11 +297,12 @@ def plan(archive: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401
 
 @cli.command()
 @_run_options
-def status(**flags: Any) -> int:  # noqa: ANN401
-    """Say what the store holds, what is finished and what is quarantined."""
+@_figure_option
+def status(figure: Path | None, **flags: Any) -> int:  # noqa: ANN401
+    """Say what the store holds, its availability, what is finished and what is quarantined."""
     from gravdask.overview import status_lines
 
-    click.echo("\n".join(status_lines(make_config((), flags))))
+    click.echo("\n".join(status_lines(make_config((), flags), figure)))
     return 0
 
 

@@ -7,6 +7,7 @@ unit is caught is `guarded`: there it becomes a finding of that unit, and the ru
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import threading
@@ -32,11 +33,13 @@ PLUGIN = "gravdask-one-thread"
 PLUGIN_ATTEMPTS = 4
 WORKER_SECONDS = 60
 """How long to wait for the first worker."""
+HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 STOPPED = "stopped as asked: what was under way is finished and kept; run again to continue"
 WORKER_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
     # Dask's own setting gives every freed array back to the system at once, and a transform then spends three times
     # as long on page faults as on its sums. These keep up to a quarter of a gigabyte for the next array.
     "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20),
@@ -57,11 +60,14 @@ class Failure:
         The end of the traceback, for errors that gravdask did not foresee.
     transient
         Whether trying again may help (input and output, lost workers).
+    hopeless
+        Whether the same would happen to every unit: the disk is full or has become read-only.
     """
 
     reason: str
     trace: str = ""
     transient: bool = False
+    hopeless: bool = False
 
 
 def guarded(function: Callable[[T], R], task: T) -> R | Failure:
@@ -71,7 +77,8 @@ def guarded(function: Callable[[T], R], task: T) -> R | Failure:
     except GravdaskError as error:
         return Failure(str(error))
     except OSError as error:
-        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3), transient=True)
+        hopeless = error.errno in HOPELESS
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3), not hopeless, hopeless)
     except Exception as error:  # noqa: BLE001
         return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
 
@@ -81,7 +88,7 @@ def single_threaded() -> None:
     import numcodecs.blosc
     import zarr
 
-    os.environ["NUMBA_NUM_THREADS"] = "1"
+    os.environ["NUMBA_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
     numcodecs.blosc.set_nthreads(1)
     zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})
 

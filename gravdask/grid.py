@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 
@@ -259,6 +260,7 @@ SHARD_SAMPLES = 35_000_000
 CHUNK_SAMPLES = (65_536, 1_000_000)
 
 
+@cache
 def record_blocks(rate: Rate) -> Blocks:
     """Cut the samples of a channel: shards of 384 days (fewer above 1 Hz), chunks of about a day at 1 Hz."""
     daily = rate.samples_per_day

@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import zarr
+from numpy.typing import NDArray
 
+from gravdask.archive.availability import (
+    availability,
+    availability_lines,
+    channels_in_name,
+    clipped,
+    date_in_name,
+    merged,
+)
 from gravdask.archive.index import ArchiveIndex, scan
+from gravdask.archive.index_diff import below, diff, stale_lines, stale_spans
+from gravdask.archive.locations import as_location, normal_root
 from gravdask.config import STAGES, Config
-from gravdask.errors import ConfigError
-from gravdask.grid import utc_text
+from gravdask.errors import ConfigError, ReadError
+from gravdask.execution import open_runner
+from gravdask.grid import ORIGIN_NS, record_blocks, utc_text
 from gravdask.pipeline import UNIT_STAGES
 from gravdask.progress import Progress
 from gravdask.stages import archive as archive_stage
 from gravdask.stages import convert, fit
 from gravdask.stages.base import Context
+from gravdask.stages.placement import ChannelPlan
 from gravdask.stages.report import quarantine_table
+from gravdask.stages.scanning import spread, teller
 from gravdask.store.layout import open_root
 from gravdask.store.ledger import Ledger
+from gravdask.store.place import place_of
+
+FEW = 20
+"""Up to so many lines of one kind are written one by one; more are grouped by their reason."""
+EXAMPLES = 3
+_PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|[-+]?\d[\d.,:TZe+-]*")
+"""What differs between two messages of one reason: names, paths and numbers."""
 
 
-def survey_archive(config: Config, problems: bool = False) -> list[str]:
+def survey_archive(
+    config: Config, problems: bool = False, progress: Progress | None = None, figure: Path | None = None
+) -> list[str]:
     """Channels of an archive with rate, span and samples, one line each.
 
     Parameters
@@ -33,7 +58,12 @@ def survey_archive(config: Config, problems: bool = False) -> list[str]:
     config
         Whose ``[archive]`` section says where to look.
     problems
-        Also list the files that cannot be read, and how many are no records at all.
+        Also tell the availability of each channel in each year, what changed since the store's last scan, which files
+        cannot be read, which are there twice, and how many are no records at all.
+    progress
+        Where the scan's progress is told.
+    figure
+        Where to draw the availability.
 
     Raises
     ------
@@ -46,9 +76,14 @@ def survey_archive(config: Config, problems: bool = False) -> list[str]:
         raise ConfigError(msg)
     table, _ = archive_stage.station_table(settings)
     options = archive_stage.read_options(settings, table)
-    index = scan([Path(p).expanduser() for p in settings.paths], options)
-    table, notes = archive_stage.station_table(settings, index.metadata_files)
+    say = (progress or Progress()).say
     with _nowhere(config) as context:
+        place = place_of(config)
+        previous = archive_stage.known_index(Context(config, context.ledger, context.progress))
+        with closing(open_runner(config.cluster, say)) as runner:
+            roots = [as_location(normal_root(path)) for path in settings.paths]
+            index = scan(roots, options, previous, teller(say), spread(runner), settings.digests)
+        table, notes = archive_stage.station_table(settings, index.metadata_files)
         placed = archive_stage.plan_channels(context, index)
     lines = []
     for plan in placed.plans:
@@ -56,24 +91,92 @@ def survey_archive(config: Config, problems: bool = False) -> list[str]:
         notes += [*plan.notes, *remarks]
         first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
         samples = sum(p.npts for p in plan.placements)
-        place = f"{channel.latitude:.3f} {channel.longitude:.3f}" if channel.located else "no coordinates"
+        where = f"{channel.latitude:.3f} {channel.longitude:.3f}" if channel.located else "no coordinates"
         lines.append(
             f"{plan.name:<20} {plan.rate!s:>6} {channel.kind:<8} {channel.source_unit:<8} {first} to {last}  "
-            f"{samples} samples in {len(plan.placements)} traces  {place}"
+            f"{samples} samples in {len(plan.placements)} traces  {where}"
         )
-    lines += [f"note: {note}" for note in dict.fromkeys([*notes, *placed.notes])]
-    return [*lines, *_problem_lines(index)] if problems else lines
+    spans = {plan.name: covered(plan) for plan in placed.plans}
+    _draw(figure, spans, [p.path for p in index.problems if p.severity == "quarantined"], ", ".join(index.roots))
+    told = [f"note: {note}" for note in dict.fromkeys([*notes, *placed.notes])]
+    if not problems:
+        return [*lines, *told]
+    lines += [*availability_lines(availability(spans)), *told]
+    if previous is not None:
+        lines += [f"since the last run on {place}:", *change_lines(below(previous, index.roots), index)]
+    return [*lines, *_problem_lines(index)]
+
+
+def covered(plan: ChannelPlan) -> NDArray[np.int64]:
+    """Spans with samples of a channel [ns since 1970], shape (spans, 2), from the places of its traces."""
+    samples = np.array([(p.start, p.stop) for p in plan.placements], np.int64).reshape(-1, 2)
+    return _times(plan.rate.interval_ns.numerator, plan.rate.interval_ns.denominator, plan.phases, merged(samples))
+
+
+def _times(step: int, parts: int, phases: list[tuple[int, int]], samples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Turn sample numbers into times, with the phase of their first sample."""
+    phase = np.array([p for _, p in phases], np.int64)[
+        np.searchsorted([k for k, _ in phases], samples[:, :1], "right").clip(1) - 1
+    ]
+    times: NDArray[np.int64] = ORIGIN_NS + phase + samples // parts * step + samples % parts * step // parts
+    return times
+
+
+def change_lines(previous: ArchiveIndex, current: ArchiveIndex) -> list[str]:
+    """What changed between two scans, in files, spans and days."""
+    change = diff(previous, current)
+    if not change:
+        return [f"archive    nothing changed in {len(current.files)} files"]
+    lines = [f"archive    {change.in_words()}"]
+    for word, paths in (("new", change.added), ("changed", change.changed), ("removed", change.removed)):
+        if paths:
+            lines.append(f"           {word}: {_examples([str(p) for p in paths])}")
+    if change.moved:
+        lines.append(f"           moved: {_examples([f'{old} to {new}' for old, new in change.moved])}")
+    stale = stale_lines(stale_spans(previous, current))
+    if not stale:
+        return [*lines, "           no span of any channel is touched by that"]
+    more = [f"           stale {len(stale) - FEW} more channels"] if len(stale) > FEW else []
+    return [*lines, *(f"           stale {line}" for line in stale[:FEW]), *more]
+
+
+def _examples(names: list[str]) -> str:
+    """First of some names, and how many more there are."""
+    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
+    return ", ".join(names[:EXAMPLES]) + more
 
 
 def _problem_lines(index: ArchiveIndex) -> list[str]:
-    """Files that cannot be read, and the number of those that are no records."""
-    lines = [f"{p.severity}: {p}" for p in index.problems if p.severity != "ignored"]
+    """Files that cannot be read, that are there twice, and the number of those that are no records."""
+    lines = []
+    for severity in ("quarantined", "note"):
+        rows = [(p.path, p.line, p.what, p.cure) for p in index.problems if p.severity == severity]
+        lines += grouped_lines(severity, rows)
+    lines += [f"note: {text}" for text in archive_stage.duplicate_notes(index)]
     ignored = [p for p in index.problems if p.severity == "ignored"]
     if ignored:
         names = ", ".join(Path(p.path).name for p in ignored[:5])
         lines.append(
             f"{len(ignored)} files are no records and were ignored: {names}{' ...' if len(ignored) > 5 else ''}"
         )
+    return lines
+
+
+def grouped_lines(word: str, rows: list[tuple[str, int, str, str]]) -> list[str]:
+    """Write (where, line, what, cure) one by one, or, if they are many, a line for each reason with first examples."""
+    if len(rows) <= FEW:
+        return [
+            f"{word}: {where}{f', line {line}' if line else ''}: {what}{f'; {cure}' if cure else ''}"
+            for where, line, what, cure in rows
+        ]
+    groups: dict[str, list[tuple[str, int, str, str]]] = {}
+    for row in rows:
+        groups.setdefault(_PARTICULAR.sub("#", row[2]), []).append(row)
+    lines = [f"{word}: {len(rows)} in all, by reason:"]
+    for members in sorted(groups.values(), key=len, reverse=True):
+        _, _, what, cure = members[0]
+        lines.append(f"{word}: {len(members)} x {what}{f'; {cure}' if cure else ''}")
+        lines.append(f"    in {_examples([f'{where}, line {line}' if line else where for where, line, *_ in members])}")
     return lines
 
 
@@ -92,17 +195,23 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
     ConfigError, ReadError
         If no archive is named or it holds no record.
     """
-    if not (config.store_path / "zarr.json").exists():
-        return [*survey_archive(config), f"the store {config.store_path} does not exist yet: every stage will run"]
-    context = Context(config, Ledger(config.store_path / "ledger"), progress)
+    place = place_of(config)
+    if not (place / "zarr.json").exists():
+        survey = survey_archive(config, progress=progress)
+        return [*survey, f"the store {place} does not exist yet: every stage will run"]
+    context = Context(config, Ledger(place / "ledger"), progress)
     context.reload()
     lines = []
     if config.archive.paths:
         table, _ = archive_stage.station_table(config.archive)
-        index, _ = archive_stage.scan_archive(context, table, keep=False)
+        previous = archive_stage.known_index(context)
+        with closing(open_runner(config.cluster, progress.say)) as runner:
+            index, notes = archive_stage.scan_archive(context, table, keep=False, runner=runner)
         placed = archive_stage.plan_channels(context, index)
         options = archive_stage.read_options(config.archive, table)
-        planned = convert.plan(context, placed.plans, options)
+        planned = convert.plan(context, [*placed.plans, *archive_stage.emptied(context, placed.plans)], options)
+        lines += change_lines(previous, index) if previous is not None else []
+        lines += [f"note: {note}" for note in notes]
         lines.append(
             f"convert    {len(planned.tasks)} units ({planned.parts} chunks) to do, {planned.current} up to date"
         )
@@ -117,21 +226,30 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
         )
     wanted = fit.needs_fit(context)
     lines.append(f"fit        {', '.join(wanted) if wanted else 'no rate'} to fit")
+    lines += [f"note: {note}" for note in context.presence.notes()]
     return sorted(lines, key=lambda text: STAGES.index(text.split()[0]) if text.split()[0] in STAGES else 0)
 
 
-def status_lines(config: Config) -> list[str]:
-    """What a store holds: channels, finished units of each stage, models, and what is quarantined.
+def status_lines(config: Config, figure: Path | None = None) -> list[str]:
+    """What a store holds: channels, finished units of each stage, models, availability, and what is quarantined.
+
+    Parameters
+    ----------
+    config
+        Says where the store is.
+    figure
+        Where to draw the availability.
 
     Raises
     ------
     StoreError
         If there is no store.
     """
-    root = open_root(config.store_path)
-    context = Context(config, Ledger(config.store_path / "ledger"), Progress())
+    place = place_of(config)
+    root = open_root(place)
+    context = Context(config, Ledger(place / "ledger"), Progress())
     context.reload()
-    lines = [f"store {config.store_path}, {len(context.channels)} channels"]
+    lines = [f"store {place}, {len(context.channels)} channels", *context.ledger.damaged]
     for channel in context.channels.values():
         first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
         lines.append(f"  {channel.name:<20} {channel.rate!s:>6} {channel.quantity:<13} {first} to {last}")
@@ -145,6 +263,54 @@ def status_lines(config: Config) -> list[str]:
         current: Any = dict(group.attrs).get("current", {})
         lines.append(f"model      {name}: {', '.join(map(str, current.values()))}")
     index = archive_stage.known_index(context)
-    for row in quarantine_table(context, index, []).to_dict("records"):
-        lines.append(f"quarantined: {row['where']}: {row['what']}; {row['cure']}")
-    return lines
+    spans = stored_spans(context, index)
+    lines += availability_lines(availability(spans))
+    found = quarantine_table(context, index, [])
+    _draw(figure, spans, [str(where) for where in found["where"]], str(place))
+    line_numbers = found["line"].fillna(0).astype(int)
+    rows_of = list(zip(found["where"], line_numbers, found["what"], found["cure"], strict=True))
+    return [*lines, *grouped_lines("quarantined", rows_of)]
+
+
+def stored_spans(context: Context, index: ArchiveIndex | None) -> dict[str, NDArray[np.int64]]:
+    """Spans with samples in the store's records [ns since 1970]: what was converted of each trace of the index.
+
+    Where the index does not tell of a channel, whole chunks (about a day each) stand for what they hold.
+    """
+    plans: dict[str, ChannelPlan] = {}
+    if index is not None:
+        try:
+            plans = {plan.name: plan for plan in archive_stage.plan_channels(context, index).plans}
+        except ReadError:  # nothing of the archive is chosen; the chunks tell
+            plans = {}
+    spans = {}
+    for channel in context.chosen():
+        blocks = record_blocks(channel.rate)
+        chunks = np.array(sorted(context.record_content(channel)), np.int64)
+        held = merged(np.stack([chunks, chunks + 1], axis=1) * blocks.chunk)
+        if channel.name in plans:
+            traces = [(p.start, p.stop) for p in plans[channel.name].placements]
+            held = clipped(merged(np.array(traces, np.int64).reshape(-1, 2)), held)
+        step = channel.rate.interval_ns
+        spans[channel.name] = _times(step.numerator, step.denominator, list(channel.phases), held)
+    return spans
+
+
+def _draw(figure: Path | None, spans: dict[str, NDArray[np.int64]], bad: list[str], title: str) -> None:
+    """Draw the availability, with a mark where a file that cannot be used belongs by its name."""
+    if figure is None:
+        return
+    from gravdask.report.availability import availability_figure, save_availability
+
+    times: dict[str, list[int]] = {}
+    others: list[int] = []
+    for location in bad:
+        when = date_in_name(location)
+        if when is not None:
+            named = channels_in_name(location, list(spans))
+            for channel in named:
+                times.setdefault(channel, []).append(when)
+            others += [] if named else [when]
+    drawn = availability_figure(spans, {name: np.array(found) for name, found in times.items()}, others, title)
+    if drawn is not None:
+        save_availability(figure, drawn)

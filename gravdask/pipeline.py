@@ -7,12 +7,11 @@ workers for their arrays.
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,22 +22,31 @@ from threadpoolctl import threadpool_limits
 from gravdask.archive.index import ArchiveIndex
 from gravdask.archive.stations import StationTable
 from gravdask.config import STAGES, Config, digest
-from gravdask.errors import ConfigError, ReadError
-from gravdask.execution import Failure, Runner, open_runner
+from gravdask.errors import ConfigError, ExecutionError, GravdaskError, ReadError, StoreError
+from gravdask.execution import HOPELESS, Failure, Runner, open_runner
 from gravdask.progress import Progress
 from gravdask.stages import archive as archive_stage
 from gravdask.stages import calibrate, classify, convert, fit, interpret, noise, report, scatter
 from gravdask.stages.base import Context, Plan, Stage, Task
 from gravdask.stages.interpret import Events
+from gravdask.stages.start import (
+    days_of,
+    discard_empty,
+    find_archive,
+    frame_days_of,
+    no_room,
+    refuse_shared_memory,
+)
 from gravdask.store.layout import open_root
 from gravdask.store.lease import Lease
 from gravdask.store.ledger import Ledger, Record
 from gravdask.store.options import keep_options
+from gravdask.store.place import Place, in_words, place_of
 
 UNIT_STAGES = {
     "noise": Stage("noise", noise.plan, noise.work, noise.prepare),
     "calibrate": Stage("calibrate", calibrate.plan, calibrate.work, finish=calibrate.finish),
-    "scatter": Stage("scatter", scatter.plan, scatter.work, scatter.prepare),
+    "scatter": Stage("scatter", scatter.plan, scatter.work, scatter.prepare, scatter.finish),
     "classify": Stage("classify", classify.plan, classify.work, classify.prepare),
 }
 
@@ -95,7 +103,6 @@ class _Run:
     context: Context
     runner: Runner
     record: RunRecord
-    lease: Lease | None = None
     index: ArchiveIndex | None = None
     table: StationTable = field(default_factory=StationTable)
     events: Events = field(default_factory=Events)
@@ -139,10 +146,11 @@ def run(
         msg = f"unknown stages {sorted(unknown)}; there are {', '.join(STAGES)}"
         raise ConfigError(msg)
     begun = time.monotonic()
-    with _opened(config, stages, channels, part, progress or Progress(), stop) as state:
+    place = place_of(config)
+    with in_words(place), _opened(config, place, stages, channels, part, progress or Progress(), stop) as state:
         for stage in (s for s in STAGES if s in stages):
             _STEPS[stage](state)
-        if part == (0, 1) and channels == ("*",):
+        if part == (0, 1) and channels == ("*",) and days_of(config) == (None, None):
             state.context.ledger.compact()
         state.context.ledger.flush()
         state.record.quarantine = _quarantine(state)
@@ -153,6 +161,7 @@ def run(
 @contextmanager
 def _opened(
     config: Config,
+    place: Place,
     stages: tuple[str, ...],
     channels: tuple[str, ...],
     part: tuple[int, int],
@@ -164,42 +173,36 @@ def _opened(
     events = interpret.load_events(config.interpret) if {"interpret", "report"} & set(stages) else Events()
     converting = "convert" in stages
     if converting:
-        _find_archive(config)
-    open_root(config.store_path, create=converting)
+        find_archive(config)
+    refuse_shared_memory(config, place)
+    root = open_root(place, create=converting)
     patterns = config.archive.select if channels == ("*",) else channels
-    lease = Lease(config.store_path / "ledger" / "leases", tuple(patterns), stages, part)
+    span, frame_days = days_of(config), frame_days_of(config, root)
+    lease = Lease(place / "ledger" / "leases", tuple(patterns), stages, part, span, frame_days)
     runner = open_runner(config.cluster, progress.say, stop)
     # One BLAS thread here too: more would change the last bits of a model, and a store's values with them.
     with lease, threadpool_limits(1):
-        ledger = Ledger(config.store_path / "ledger")
+        ledger = Ledger(place / "ledger", lease.check)
         context = Context(config, ledger, progress, part, channels)
         context.reload()
-        state = _Run(context, runner, RunRecord(), lease, events=events)
+        state = _Run(context, runner, RunRecord(notes=ledger.heal()), events=events)
         if not converting:
             state.index = archive_stage.known_index(context)
         keep_options(config)
         try:
             yield state
-        finally:
             ledger.flush()
+        except BaseException as error:
+            # What can still be written down is; what stopped the run is told, not that this fails in turn.
+            with suppress(OSError, GravdaskError):
+                ledger.flush()
+            if isinstance(error, OSError) and error.errno in HOPELESS:
+                raise ExecutionError(no_room(place, str(error))) from error
+            if isinstance(error, OSError | StoreError):
+                lease.check()  # says so if the whole store is gone, or the lease is lost
+            raise
+        finally:
             runner.close()
-
-
-def _find_archive(config: Config) -> None:
-    """Refuse a run without an archive before anything is created.
-
-    Raises
-    ------
-    ConfigError
-        If no archive is named, or one of its roots does not exist.
-    """
-    if not config.archive.paths:
-        msg = "no archive is named: give its folder, or set archive.paths in the configuration"
-        raise ConfigError(msg)
-    for path in config.archive.paths:
-        if not Path(path).expanduser().exists():
-            msg = f"{path}: there is no such file or folder; the archive must exist"
-            raise ConfigError(msg)
 
 
 def _convert(state: _Run) -> None:
@@ -209,10 +212,10 @@ def _convert(state: _Run) -> None:
     settings = context.config.archive
     state.table, notes = archive_stage.station_table(settings)
     try:
-        state.index, kept = archive_stage.scan_archive(context, state.table)
+        state.index, kept = archive_stage.scan_archive(context, state.table, runner=state.runner)
     except ReadError:
         if not context.channels:
-            _discard_empty(context.store)
+            discard_empty(context.store)
         raise
     state.table, more = archive_stage.station_table(settings, state.index.metadata_files)
     placed = archive_stage.plan_channels(context, state.index)
@@ -224,15 +227,6 @@ def _convert(state: _Run) -> None:
     plan = convert.plan(context, [*placed.plans, *archive_stage.emptied(context, placed.plans)], options)
     records = _do(state, Stage("convert", lambda _: plan, convert.work), plan, begun)
     state.record.notes += convert.overlap_notes(records)
-
-
-def _discard_empty(store: Path) -> None:
-    """Remove a store that was just created and holds nothing, so that a mistyped archive leaves no trace."""
-    (store / "zarr.json").unlink(missing_ok=True)
-    (store / "ledger" / "options.json").unlink(missing_ok=True)
-    for folder in (store / "ledger" / "leases", store / "ledger", store):
-        if folder.is_dir() and not any(p for p in folder.iterdir() if p.suffix != ".json"):
-            shutil.rmtree(folder)
 
 
 def _units(name: str) -> Callable[[_Run], None]:
@@ -257,7 +251,7 @@ def _do(state: _Run, stage: Stage, plan: Plan, begun: float) -> list[Record]:
     # By the unit's name, not its place in the plan: what a job finds stale depends on what others have finished.
     i, n = context.part
     tasks = [t for t in plan.tasks if zlib.crc32(f"{t.channel}/{t.unit}".encode()) % n == i]
-    state.record.notes += plan.notes
+    state.record.notes += [*plan.notes, *context.presence.notes()]
     records, failed = [], 0
     if tasks:
         context.ledger.begin([t.record("begun") for t in tasks])
@@ -266,9 +260,9 @@ def _do(state: _Run, stage: Stage, plan: Plan, begun: float) -> list[Record]:
         with context.progress.task(stage.name, len(tasks)) as counter:
             for task, result in state.runner.run(stage.work, tasks):
                 failed += isinstance(result, Failure)
+                if isinstance(result, Failure) and result.hopeless:
+                    raise ExecutionError(no_room(context.store, result.reason))
                 record = _failed(task, result) if isinstance(result, Failure) else result
-                if state.lease is not None:
-                    state.lease.check()
                 context.ledger.add(record)
                 records.append(record)
                 counter.advance()

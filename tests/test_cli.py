@@ -406,3 +406,227 @@ def test_a_folder_with_other_things_is_left_alone(run: Any, archive: Path, tmp_p
     assert found.code == 2
     assert "holds something that is not a gravdask store" in found.err
     assert [p.name for p in (tmp_path / "gravdask.zarr").iterdir()] == ["thesis.txt"]
+
+
+# --- what changed, what is there, what is quarantined -----------------------------------------------------------------
+
+
+def day_file(path: Path, station: str, day: int, seed: int = 0) -> Path:
+    """A day of a minute record as MiniSEED."""
+    obspy = import_quietly("obspy")
+    header = {
+        "network": "XX", "station": station, "channel": "UGZ", "sampling_rate": 1 / 60,
+        "starttime": obspy.UTCDateTime(2021, 5, day),
+    }  # fmt: skip
+    values = np.random.default_rng(100 * seed + day).integers(-1000, 1000, 1440).astype(np.int32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        obspy.Stream([obspy.Trace(values, header)]).write(str(path), format="MSEED")
+    return path
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Path:
+    """Two stations, five days each, of which one is missing."""
+    folder = tmp_path / "net"
+    for station in ("AAA", "BBB"):
+        for day in (1, 2, 4, 5, 6):
+            day_file(folder / station / f"{station}_2021050{day}.mseed", station, day, seed=station == "BBB")
+    return folder
+
+
+def test_plan_says_what_changed_in_files_spans_and_days(run: Any, growing: Path) -> None:
+    assert run("convert", str(growing), "--serial").code == 0
+    idle = run("plan", "--serial")
+    assert "archive    nothing changed in 10 files" in idle.out
+    day_file(growing / "AAA" / "AAA_20210503.mseed", "AAA", 3)
+    day_file(growing / "AAA" / "AAA_20210505.mseed", "AAA", 5, seed=7)
+    (growing / "BBB" / "BBB_20210506.mseed").unlink()
+    (growing / "BBB" / "BBB_20210501.mseed").rename(growing / "first.mseed")
+    planned = run("plan", "--serial")
+    assert planned.code == 0, planned.err
+    lines = planned.out.splitlines()
+    at = lines.index("archive    1 files new, 1 changed, 1 removed, 1 moved")
+    assert lines[at + 1 : at + 5] == [
+        f"           new: {growing / 'AAA' / 'AAA_20210503.mseed'}",
+        f"           changed: {growing / 'AAA' / 'AAA_20210505.mseed'}",
+        f"           removed: {growing / 'BBB' / 'BBB_20210506.mseed'}",
+        f"           moved: {growing / 'BBB' / 'BBB_20210501.mseed'} to {growing / 'first.mseed'}",
+    ]
+    assert lines[at + 5 : at + 7] == [
+        "           stale XX.AAA.--.UGZ        2 spans, 2.00 days, 2021-05-03T00:00:00 to 2021-05-06T00:00:00",
+        "           stale XX.BBB.--.UGZ        1 span, 1.00 days, 2021-05-06T00:00:00 to 2021-05-07T00:00:00",
+    ]
+    assert any(line.startswith("note: 1 files of the last scan are gone") for line in lines)
+    assert any(line.startswith("convert    2 units") for line in lines)
+    looked = run("scan", str(growing))
+    assert "since the last run on " in looked.out
+    assert "archive    1 files new, 1 changed, 1 removed, 1 moved" in looked.out
+    done = run("convert", str(growing), "--serial")
+    assert done.code == 0
+    assert "leaves the store: " in done.err
+    assert "archive    nothing changed in 10 files" in run("plan", "--serial").out
+
+
+def test_a_moved_file_makes_nothing_stale(run: Any, growing: Path) -> None:
+    assert run("convert", str(growing), "--serial").code == 0
+    (growing / "AAA").rename(growing / "renamed")
+    planned = run("plan", "--serial")
+    assert "archive    0 files new, 0 changed, 0 removed, 5 moved" in planned.out
+    assert "no span of any channel is touched by that" in planned.out
+    assert "convert    0 units (0 chunks) to do, 2 up to date" in planned.out
+
+
+def test_scan_and_status_tell_availability_and_draw_it(run: Any, growing: Path, tmp_path: Path) -> None:
+    (growing / "BBB" / "BBB_20210503.mseed").write_bytes(b"0" * 600)
+    scanned = run("scan", str(growing), "--figure", "scan.png")
+    assert scanned.code == 0, scanned.err
+    wanted = ["XX.AAA.--.UGZ", "2021", "83.33", "5.00", "1", "1.0", "days"]
+    assert wanted in [line.split() for line in scanned.out.splitlines()]
+    assert (tmp_path / "scan.png").read_bytes().startswith(b"\x89PNG")
+    run("convert", str(growing), "--serial")
+    told = run("status", "--figure", "status.svg")
+    assert told.code == 0
+    assert wanted in [line.split() for line in told.out.splitlines()]
+    assert "XX.AAA.--.UGZ" in (tmp_path / "status.svg").read_text() or (tmp_path / "status.svg").stat().st_size > 5000
+
+
+def test_status_tells_what_the_store_holds_and_not_what_the_archive_has_now(run: Any, growing: Path) -> None:
+    run("convert", str(growing), "--serial", "--channels", "XX.AAA*")
+    rows = [line.split()[0] for line in run("status").out.splitlines() if " 2021 " in line]
+    assert rows == ["XX.AAA.--.UGZ"]
+
+
+def test_many_damaged_files_are_grouped_by_their_reason(run: Any, growing: Path) -> None:
+    for n in range(30):
+        (growing / f"letter_{n:02d}.tsf").write_text(f"dear colleague {n}\n")
+    for n in range(2):
+        (growing / f"short_{n}.mseed").write_bytes((growing / "AAA" / "AAA_20210501.mseed").read_bytes()[:700])
+    scanned = run("scan", str(growing))
+    lines = [line for line in scanned.out.splitlines() if line.startswith(("quarantined:", "    in "))]
+    assert lines[0] == "quarantined: 32 in all, by reason:"
+    assert lines[1].startswith("quarantined: 30 x named .tsf but is no TSoft file")
+    assert lines[2].startswith(f"    in {growing / 'letter_00.tsf'}, line 1, ")
+    assert lines[2].endswith("and 27 more")
+    assert lines[3].startswith("quarantined: 2 x ")
+    assert len(lines) == 5
+    run("convert", str(growing), "--serial")
+    assert "quarantined: 30 x named .tsf but is no TSoft file" in run("status").out
+
+
+def test_copies_are_told_and_used_once(run: Any, growing: Path) -> None:
+    copy = growing / "copy_of_AAA_20210501.mseed"
+    copy.write_bytes((growing / "AAA" / "AAA_20210501.mseed").read_bytes())
+    note = f"1 files have the content of another, each is used once: {copy} = {growing / 'AAA' / 'AAA_20210501.mseed'}"
+    assert f"note: {note}" in run("scan", str(growing)).out
+    converted = run("convert", str(growing), "--serial")
+    assert f"note: {note}" in converted.err
+    assert "samples are in more than one file" not in converted.err
+
+
+def test_an_unchanged_index_is_not_written_again(run: Any, growing: Path, tmp_path: Path) -> None:
+    assert run("convert", str(growing), "--serial").code == 0
+    index = tmp_path / "gravdask.zarr" / "ledger" / "index.parquet"
+    before = index.stat()
+    assert run("convert", str(growing), "--serial").code == 0
+    after = index.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_without_digests_the_values_are_the_same(run: Any, growing: Path) -> None:
+    assert run("convert", str(growing), "--serial", "-o", "one.zarr").code == 0
+    assert run("convert", str(growing), "--serial", "-o", "two.zarr", "--set", "archive.digests=false").code == 0
+    one, two = gravdask.open("one.zarr"), gravdask.open("two.zarr")
+    for name in ("XX.AAA.--.UGZ", "XX.BBB.--.UGZ"):
+        np.testing.assert_array_equal(one[name]["raw"]["record"].values, two[name]["raw"]["record"].values)
+
+
+def test_an_archive_behind_an_address_gives_the_same_store(run: Any, growing: Path) -> None:
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    for path in growing.rglob("*.mseed"):
+        system.pipe_file(f"/cli-net/{path.relative_to(growing).as_posix()}", path.read_bytes())
+    system.pipe_file("/cli-net/bad_20210503.tsf", b"prose\n")
+    try:
+        scanned = run("scan", "memory://cli-net")
+        assert scanned.code == 0, scanned.err
+        assert "quarantined: memory://cli-net/bad_20210503.tsf, line 1: " in scanned.out
+        found = run("convert", "memory://cli-net", "--serial", "-o", "far.zarr")
+        assert found.code == 1, found.err
+        assert "quarantined: memory://cli-net/bad_20210503.tsf" in found.err
+        assert run("convert", str(growing), "--serial", "-o", "near.zarr").code == 0
+        far, near = gravdask.open("far.zarr"), gravdask.open("near.zarr")
+        for name in ("XX.AAA.--.UGZ", "XX.BBB.--.UGZ"):
+            np.testing.assert_array_equal(far[name]["raw"]["record"].values, near[name]["raw"]["record"].values)
+        again = run("convert", "--serial", "-o", "far.zarr")
+        assert "nothing to do: all 2 units are up to date" in again.err
+    finally:
+        system.rm("/cli-net", recursive=True)
+
+
+def test_an_address_that_is_not_there_is_told(run: Any) -> None:
+    found = run("run", "memory://cli-nowhere", "--serial")
+    assert found.code == 2
+    assert "memory://cli-nowhere: there is no such file or folder; the archive must exist" in found.err
+    found = run("scan", "nosuch://x")
+    assert found.code == 2
+    assert "not an address that fsspec can open" in found.err
+
+
+def test_a_disk_that_fails_while_converting_loses_nothing(
+    run: Any, growing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gravdask.stages import convert
+
+    assert run("convert", str(growing), "--serial").code == 0
+    before = gravdask.open("gravdask.zarr")["XX.AAA.--.UGZ"]["raw"]["record"].values
+    corrected = day_file(growing / "AAA" / "AAA_20210501.mseed", "AAA", 1, seed=9)
+    day_file(growing / "AAA" / "AAA_20210503.mseed", "AAA", 3)
+    true_open = Path.open
+
+    def fails(path: Path, *given: Any, **more: Any) -> Any:
+        if path == corrected:
+            raise OSError(5, "Input/output error")
+        return true_open(path, *given, **more)
+
+    def open_source(path: str, *given: Any) -> Any:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", fails)
+            return true_source(path, *given)
+
+    true_source = convert.open_source
+    with monkeypatch.context() as patch:
+        patch.setattr(convert, "open_source", open_source)
+        found = run("convert", "--serial")
+    assert found.code == 1
+    assert f"quarantined: {corrected}: cannot be read now: Input/output error; its days of XX.AAA" in found.err
+    after = gravdask.open("gravdask.zarr")["XX.AAA.--.UGZ"]["raw"]["record"].values
+    np.testing.assert_array_equal(after, before)  # a minute record's chunk holds all of these days
+    again = run("convert", "--serial")
+    assert again.code == 0, again.err
+    assert "1 units done, 1 up to date" in again.err
+    assert run("convert", str(growing), "--serial", "-o", "fresh.zarr").code == 0
+    healed, fresh = (gravdask.open(p)["XX.AAA.--.UGZ"]["raw"]["record"].values for p in ("gravdask.zarr", "fresh.zarr"))
+    np.testing.assert_array_equal(healed, fresh)
+
+
+@pytest.mark.slow
+def test_an_archive_on_s3_read_by_workers_gives_the_same_store(run: Any, growing: Path, s3: str) -> None:
+    pytest.importorskip("s3fs")
+    import fsspec
+
+    system = fsspec.filesystem("s3", skip_instance_cache=True)
+    for path in growing.rglob("*.mseed"):
+        system.pipe_file(f"{s3}/net/{path.relative_to(growing).as_posix()}", path.read_bytes())
+    found = run("convert", f"{s3}/net", "--workers", "2", "-o", "far.zarr")
+    assert found.code == 0, found.err
+    assert run("convert", str(growing), "--serial", "-o", "near.zarr").code == 0
+    far, near = gravdask.open("far.zarr"), gravdask.open("near.zarr")
+    for name in ("XX.AAA.--.UGZ", "XX.BBB.--.UGZ"):
+        np.testing.assert_array_equal(far[name]["raw"]["record"].values, near[name]["raw"]["record"].values)
+    system.pipe_file(f"{s3}/net/AAA/AAA_20210503.mseed", day_file(growing / "x.mseed", "AAA", 3).read_bytes())
+    planned = run("plan", "--serial", "-o", "far.zarr")
+    assert "archive    1 files new, 0 changed, 0 removed, 0 moved" in planned.out
+    assert f"           new: {s3}/net/AAA/AAA_20210503.mseed" in planned.out

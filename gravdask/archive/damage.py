@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gravdask.archive.locations import as_location
 from gravdask.errors import ReadError
 
 Severity = Literal["quarantined", "note", "ignored"]
@@ -17,7 +18,7 @@ class DamagedFileError(ReadError):
     Attributes
     ----------
     path
-        The file.
+        The file: its path, or the text of its address.
     line
         Line of the damage, counted from 1, or None if it has none (binary files).
     what
@@ -28,7 +29,7 @@ class DamagedFileError(ReadError):
 
     def __init__(self, path: Path | str, line: int | None, what: str, cure: str) -> None:
         super().__init__(path, line, what, cure)  # all of them in args: the error must survive pickling
-        self.path = Path(path)
+        self.path = as_location(str(path))
         self.line = line
         self.what = what
         self.cure = cure

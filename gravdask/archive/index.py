@@ -1,19 +1,20 @@
 """The index of an archive: one table of files, one of the traces in them, and what is wrong.
 
 A scan reads headers only where the format has them. Given the index of the scan before, it looks into a file again
-only if its size or time of modification changed, and then first at its digest: a touched or copied archive costs a
-pass of hashing, not of reading.
+only if its size, its time of modification or its version mark changed, and then first at its digest: a touched or
+copied archive costs a pass of hashing, not of reading. Files that did not change are never more than rows of columns.
+
+What cannot be looked at (a folder without permission, a mount that vanished on the way, a file that grows while it is
+read) keeps what was known of it, is listed, and is looked at again by the next scan.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -21,149 +22,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gravdask.archive.carry import carry_over
 from gravdask.archive.damage import Problem
-from gravdask.archive.inspect_file import STATIONXML_FORMAT, TRACE_COLUMNS, FileReport, FileTask, inspect_file
+from gravdask.archive.index_table import FILE_COLUMNS, INDEX_VERSION, REREAD, TRACE_TABLE, ArchiveIndex, positions
+from gravdask.archive.inspect_file import TRACE_COLUMNS, FileReport, FileTask, inspect_file
+from gravdask.archive.locations import normal_root
 from gravdask.archive.reader import ReadOptions, reader_names
-from gravdask.archive.walk import FoundFile, walk
-from gravdask.errors import ReadError
+from gravdask.archive.walk import Found, walk
+from gravdask.errors import GravdaskError, ReadError
 
-INDEX_VERSION = 1
-"""Raised when an index of an older version must not be reused."""
-FILE_COLUMNS = {
-    "file": "int64",
-    "root": "str",
-    "path": "str",
-    "size": "int64",
-    "mtime_ns": "int64",
-    "digest": "str",
-    "format": "str",
-    "error": "str",
-}
-"""Columns of the file table, with their types."""
-_TRACE_TABLE = {"file": "int64", "number": "int64", **TRACE_COLUMNS}
+__all__ = ["ArchiveIndex", "MapFunction", "Progress", "options_digest", "scan"]
 
 Progress = Callable[[int, int, str], None]
 MapFunction = Callable[[Callable[[FileTask], FileReport], Iterable[FileTask]], Iterable[FileReport]]
-
-
-@dataclass(frozen=True, eq=False)
-class ArchiveIndex:
-    """What an archive holds.
-
-    Attributes
-    ----------
-    roots
-        Folders that were scanned, absolute, sorted.
-    files
-        One row per record or metadata file and per quarantined or ignored one, sorted by root and path: file (its
-        number), root, path (below the root), size [bytes], mtime_ns, digest (of the content; empty if ignored),
-        format (name of the reader, "stationxml", or empty), error (why it is quarantined, or empty).
-    traces
-        One row per trace, sorted by file and number: file, number (position in what `read_file` returns), channel,
-        rate, start_ns, npts, dtype, decimals, unit (empty if none is stated), kind, latitude, longitude, elevation
-        (nan if not stated), stated_rate_hz.
-    problems
-        Sorted by path.
-    options_digest
-        Of the options and readers that it was made with.
-    """
-
-    roots: tuple[str, ...]
-    files: pd.DataFrame
-    traces: pd.DataFrame
-    problems: tuple[Problem, ...]
-    options_digest: str
-
-    @property
-    def metadata_files(self) -> tuple[Path, ...]:
-        """StationXML files of the archive."""
-        chosen = self.files[self.files["format"] == STATIONXML_FORMAT]
-        return tuple(Path(root, path) for root, path in zip(chosen["root"], chosen["path"], strict=True))
-
-    def path_of(self, file: int) -> Path:
-        """Where the file of this number is."""
-        row = self.files.iloc[int(file)]
-        return Path(row["root"], row["path"])
-
-    def save(self, path: Path | str) -> None:
-        """Write the index as one Parquet file; a reader sees the old one or the new one, never a part.
-
-        The file has one row per file, with its traces as a nested list; the rest is in the schema's metadata.
-        """
-        from pyarrow import parquet
-
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        try:
-            parquet.write_table(_to_arrow(self), temporary, compression="zstd")
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-
-    @classmethod
-    def load(cls, path: Path | str) -> ArchiveIndex:
-        """Read an index back.
-
-        Raises
-        ------
-        ReadError
-            If the file is missing, damaged, or no index of this version.
-        """
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        try:
-            table = parquet.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            msg = f"{path}: not an index of an archive: {error}; scan the archive again"
-            raise ReadError(msg) from error
-        extra = json.loads((table.schema.metadata or {}).get(b"gravdask", b"{}"))
-        if extra.get("version") != INDEX_VERSION:
-            msg = f"{path}: index of version {extra.get('version')}, expected {INDEX_VERSION}; scan the archive again"
-            raise ReadError(msg)
-        return _from_arrow(table, extra)
-
-
-def _to_arrow(index: ArchiveIndex) -> Any:  # noqa: ANN401 - pyarrow is untyped
-    """Nest the traces into the files' table."""
-    import pyarrow as pa
-
-    counts = np.bincount(index.traces["file"].to_numpy(np.int64), minlength=len(index.files))
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    fields = {name: pa.array(index.traces[name].to_numpy(), from_pandas=False) for name in TRACE_COLUMNS}
-    nested = pa.ListArray.from_arrays(
-        pa.array(offsets), pa.StructArray.from_arrays(list(fields.values()), names=list(fields))
-    )
-    columns = {name: pa.array(index.files[name].to_numpy(), from_pandas=False) for name in FILE_COLUMNS}
-    table = pa.table({**columns, "traces": nested})
-    extra = {
-        "version": INDEX_VERSION,
-        "roots": index.roots,
-        "options": index.options_digest,
-        "problems": [asdict(problem) for problem in index.problems],
-    }
-    return table.replace_schema_metadata({"gravdask": json.dumps(extra)})
-
-
-def _from_arrow(table: Any, extra: dict[str, Any]) -> ArchiveIndex:  # noqa: ANN401
-    """Undo `_to_arrow`."""
-    files = pd.DataFrame({name: table[name].to_pandas() for name in FILE_COLUMNS}).astype(FILE_COLUMNS)
-    nested = table["traces"].combine_chunks()
-    counts = np.diff(nested.offsets.to_numpy())
-    flat = nested.flatten()
-    traces = pd.DataFrame({name: flat.field(name).to_pandas() for name in TRACE_COLUMNS})
-    traces.insert(0, "number", _positions(counts))
-    traces.insert(0, "file", np.repeat(np.arange(len(counts)), counts))
-    problems = tuple(Problem(**problem) for problem in extra["problems"])
-    return ArchiveIndex(tuple(extra["roots"]), files, traces.astype(_TRACE_TABLE), problems, extra["options"])
-
-
-def _positions(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, ... within each of the files that have so many traces."""
-    starts = np.repeat(np.cumsum(counts) - counts, counts)
-    return np.asarray(np.arange(counts.sum()) - starts, dtype=np.int64)
+CHECKPOINT_SECONDS = 60.0
+_FROM_REPORT = ("digest", "format", "error")
 
 
 def options_digest(options: ReadOptions) -> str:
@@ -178,27 +51,35 @@ def scan(
     previous: ArchiveIndex | None = None,
     report: Progress | None = None,
     map_function: MapFunction = map,
+    digests: bool = True,
+    checkpoint: Callable[[ArchiveIndex], None] | None = None,
 ) -> ArchiveIndex:
     """Index the files below some folders.
 
     Parameters
     ----------
     roots
-        Folders (or single files) of the archive.
+        Folders (or single files) of the archive, or addresses such as ``s3://bucket/prefix``.
     options
         What its files do not say.
     previous
-        Index of the last scan, if there is one: unchanged files are taken from it. It is not used if it was made with
-        other options or readers.
+        Index of the last scan, if there is one: unchanged files are taken from it, unless it was made with other
+        options or readers.
     report
         Called after each file that was looked into: files done, files to do, path.
     map_function
         Applies `inspect_file` to the tasks; both can be pickled. The order of its results does not matter.
+    digests
+        Whether new and changed files are read to their end for a digest of their content. Without, location, size and
+        time stand in for it: a touched or moved file counts as changed, and one that is rewritten with its size and
+        time kept goes unnoticed.
+    checkpoint
+        Given what is known so far, every minute and when the scan is stopped: a later scan continues from there.
 
     Returns
     -------
     index
-        The same for the same files, in whatever order they were read.
+        The same for the same files, in whatever order they were read; ``previous`` itself if nothing changed.
 
     Raises
     ------
@@ -206,84 +87,164 @@ def scan(
         If a root is missing, or no record at all was found.
     """
     options = options or ReadOptions()
-    digest = options_digest(options)
-    found, problems = walk(roots)
-    old = _Previous(previous if previous is not None and previous.options_digest == digest else None)
-    reports = {file: kept for file in found if (kept := old.unchanged(file))}
-    tasks = [FileTask(file, options, old.known_digest(file)) for file in found if file not in reports]
-    for done, result in enumerate(map_function(inspect_file, tasks), 1):
-        reports[result.file] = old.renewed(result) if result.unchanged else result
-        if report is not None:
-            report(done, len(tasks), str(result.file.absolute))
-    absolute = tuple(sorted({os.path.abspath(root) for root in roots}))
-    index = _build(absolute, [reports[file] for file in found], problems, digest)
+    mark = options_digest(options)
+    absolute = tuple(sorted({normal_root(root) for root in roots}))
+    found = walk(roots)
+    before = _Before(previous, found, mark)
+    pending = np.flatnonzero(~before.same).tolist()
+    tasks = [FileTask(found.file(n), options, before.known_digest(n), digests) for n in pending]
+    numbers = {task.file: n for task, n in zip(tasks, pending, strict=True)}
+    reports: dict[int, FileReport] = {}
+
+    def keep() -> None:
+        """Hand out what is known so far; files of the scan before that were not found now are not given up yet."""
+        if checkpoint is not None and reports:
+            ahead = {n: FileReport(file, transient=True) for file, n in numbers.items() if n not in reports}
+            so_far = before.join(absolute, reports | ahead)
+            checkpoint(carry_over(so_far, previous, previous.roots if previous is not None else ()))
+
+    kept = time.monotonic()
+    try:
+        for done, result in enumerate(map_function(inspect_file, tasks), 1):
+            reports[numbers[result.file]] = result
+            if report is not None:
+                report(done, len(tasks), result.file.location)
+            if time.monotonic() - kept > CHECKPOINT_SECONDS:
+                keep()
+                kept = time.monotonic()
+    except (GravdaskError, KeyboardInterrupt):
+        keep()
+        raise
+    index = before.join(absolute, reports)
+    if previous is not None:
+        index = carry_over(index, previous, found.unseen)
+        index = previous if index.equals(previous) else index
     if index.traces.empty:
         raise ReadError(_nothing_found(index))
     return index
 
 
-class _Previous:
-    """Rows of an earlier index by file, to be taken over."""
+class _Before:
+    """What the index of the scan before says of the files that were found.
 
-    def __init__(self, index: ArchiveIndex | None) -> None:
-        self._rows: dict[tuple[str, str], dict[str, Any]] = {}
-        self._traces = pd.DataFrame()
-        self._problems: dict[str, list[Problem]] = defaultdict(list)
+    Parameters
+    ----------
+    index
+        That index, if there is one.
+    found
+        The files.
+    mark
+        Digest of the options of this scan.
+
+    Attributes
+    ----------
+    same
+        Whether nothing about a file changed, shape (files,).
+    """
+
+    def __init__(self, index: ArchiveIndex | None, found: Found, mark: str) -> None:
+        self._index = index
+        self._found = found
+        self._mark = mark
+        self._usable = index is not None and index.options_digest == mark
+        self._locations = found.location
+        self._row = np.full(len(found), -1, np.int64)
+        self.same = np.zeros(len(found), bool)
         if index is None:
             return
-        for row in index.files.to_dict("records"):
-            self._rows[row["root"], row["path"]] = {str(name): value for name, value in row.items()}
-        self._traces = index.traces
+        known = index.locations()
+        if known == self._locations:
+            self._row = np.arange(len(found))
+        elif known and self._locations:
+            self._row = np.asarray(pd.Index(known).get_indexer(pd.Index(self._locations)), np.int64)
         self._bounds = np.searchsorted(index.traces["file"].to_numpy(), np.arange(len(index.files) + 1))
-        for problem in index.problems:
-            self._problems[problem.path].append(problem)
+        old, row = index.files, self._row
+        self._size, self._mtime = old["size"].to_numpy(), old["mtime_ns"].to_numpy()
+        self._digest = old["digest"].tolist()
+        if self._usable and len(old):
+            marks = np.array(found.mark, object) == old["mark"].to_numpy(object)[row]
+            told = found.mtime_ns > REREAD
+            self.same = (
+                (row >= 0) & (self._size[row] == found.size) & (self._mtime[row] == found.mtime_ns) & marks & told
+            )
 
-    def known_digest(self, file: FoundFile) -> str:
-        """Digest that the file had, if its size is still the same."""
-        row = self._rows.get((file.root, file.path))
-        return str(row["digest"]) if row and row["size"] == file.size else ""
+    def known_digest(self, number: int) -> str:
+        """Digest that a file had, if its size is still the same and what was read of it still counts."""
+        row = int(self._row[number])
+        trusted = self._usable and row >= 0 and self._mtime[row] != REREAD
+        return str(self._digest[row]) if trusted and self._size[row] == self._found.size[number] else ""
 
-    def unchanged(self, file: FoundFile) -> FileReport | None:
-        """Report of a file whose size and time of modification are as they were."""
-        row = self._rows.get((file.root, file.path))
-        if row is None or (row["size"], row["mtime_ns"]) != (file.size, file.mtime_ns):
-            return None
-        return self._report(file, row)
+    def join(self, roots: tuple[str, ...], reports: dict[int, FileReport]) -> ArchiveIndex:
+        """Make the index of what did not change, and of the reports on the rest by the file's place in the order."""
+        old = self._index
+        if old is not None and not reports and np.array_equal(self._row, np.arange(len(old.files))):
+            problems = self._problems(np.arange(len(self._found)), {})
+            return ArchiveIndex(roots, old.files, old.traces, problems, self._mark)
+        unread = {n for n, r in reports.items() if r.transient}
+        keeps = {n for n, r in reports.items() if r.unchanged or (n in unread and self._was_used(n))}
+        taken = np.flatnonzero(self.same | np.isin(np.arange(len(self._found)), list(keeps)))
+        files = self._files(taken, reports, unread)
+        traces = self._traces(taken, {n: r for n, r in reports.items() if n not in keeps})
+        return ArchiveIndex(roots, files, traces, self._problems(taken, reports), self._mark)
 
-    def renewed(self, result: FileReport) -> FileReport:
-        """Report of a file that was touched but has the same content."""
-        return self._report(result.file, self._rows[result.file.root, result.file.path])
+    def _was_used(self, number: int) -> bool:
+        """Whether anything was read from a file before."""
+        row = int(self._row[number])
+        return self._index is not None and row >= 0 and bool(self._index.files["format"].iloc[row])
 
-    def _report(self, file: FoundFile, row: dict[str, Any]) -> FileReport:
-        """Take over the rows of a file."""
-        start, stop = self._bounds[row["file"]], self._bounds[row["file"] + 1]
-        traces = [
-            {str(name): value for name, value in trace.items()}
-            for trace in self._traces.iloc[start:stop][list(TRACE_COLUMNS)].to_dict("records")
+    def _files(self, taken: NDArray[np.intp], reports: dict[int, FileReport], unread: set[int]) -> pd.DataFrame:
+        """Table of the files."""
+        found, count = self._found, len(self._found)
+        columns: dict[str, Any] = {
+            "file": np.arange(count),
+            "root": found.root,
+            "path": found.path,
+            "size": found.size.copy(),
+            "mtime_ns": found.mtime_ns.copy(),
+            "mark": found.mark,
+        }
+        for name in _FROM_REPORT:
+            columns[name] = np.full(count, "", object)
+            if self._index is not None:
+                columns[name][taken] = self._index.files[name].to_numpy(object)[self._row[taken]]
+        for number, result in reports.items():
+            if result.unchanged:
+                continue
+            columns["error"][number] = result.error
+            if number not in unread:
+                columns["digest"][number], columns["format"][number] = result.digest, result.format
+        columns["mtime_ns"][sorted(unread)] = REREAD
+        return pd.DataFrame(columns, columns=list(FILE_COLUMNS)).astype(FILE_COLUMNS)
+
+    def _traces(self, taken: NDArray[np.intp], reports: dict[int, FileReport]) -> pd.DataFrame:
+        """Table of the traces."""
+        rows = [
+            (file, number, *(row[name] for name in TRACE_COLUMNS))
+            for file, result in reports.items()
+            for number, row in enumerate(result.traces)
         ]
-        problems = self._problems.get(str(file.absolute), [])
-        return FileReport(file, True, row["digest"], row["format"], row["error"], traces, problems)
+        new = pd.DataFrame(rows, columns=list(TRACE_TABLE)).astype(TRACE_TABLE)
+        if self._index is None or not len(taken):
+            joined = new
+        else:
+            first, stop = self._bounds[self._row[taken]], self._bounds[self._row[taken] + 1]
+            counts = stop - first
+            old = self._index.traces.take(np.repeat(first, counts) + positions(counts))
+            joined = old.assign(file=np.repeat(taken, counts))
+            if len(new):
+                joined = pd.concat([joined, new], ignore_index=True)
+        order = np.argsort(joined["file"].to_numpy(), kind="stable")
+        return joined.take(order).reset_index(drop=True).astype(TRACE_TABLE)
 
-
-def _build(roots: tuple[str, ...], reports: list[FileReport], problems: list[Problem], digest: str) -> ArchiveIndex:
-    """Make the tables from the reports, which are in the order of the files."""
-    files = pd.DataFrame(
-        [
-            (number, r.file.root, r.file.path, r.file.size, r.file.mtime_ns, r.digest, r.format, r.error)
-            for number, r in enumerate(reports)
-        ],
-        columns=list(FILE_COLUMNS),
-    ).astype(FILE_COLUMNS)
-    traces = pd.DataFrame(_trace_rows(reports), columns=list(_TRACE_TABLE)).astype(_TRACE_TABLE)
-    every = sorted({*problems, *(problem for r in reports for problem in r.problems)})
-    return ArchiveIndex(roots, files, traces, tuple(every), digest)
-
-
-def _trace_rows(reports: list[FileReport]) -> Iterator[tuple[Any, ...]]:
-    """Rows of the trace table."""
-    for file, result in enumerate(reports):
-        for number, row in enumerate(result.traces):
-            yield (file, number, *(row[name] for name in TRACE_COLUMNS))
+    def _problems(self, taken: NDArray[np.intp], reports: dict[int, FileReport]) -> tuple[Problem, ...]:
+        """Everything there is to say: of this walk, of the files taken over, and of those looked into."""
+        kept: set[Problem] = set()
+        if self._index is not None and self._index.problems:
+            locations = {self._locations[n] for n in taken.tolist()}
+            errors = self._index.files["error"]
+            passing = {errors.iloc[int(self._row[n])] for n, r in reports.items() if r.transient and self._row[n] >= 0}
+            kept = {p for p in self._index.problems if p.path in locations and str(p) not in passing}
+        return tuple(sorted({*self._found.problems, *kept, *(p for r in reports.values() for p in r.problems)}))
 
 
 def _nothing_found(index: ArchiveIndex) -> str:

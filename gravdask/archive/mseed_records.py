@@ -8,7 +8,7 @@ whether the last record is whole. Field positions after the SEED manual 2.4, cha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,17 +107,28 @@ def record_table(data: bytes, length: int) -> Records:
     count = len(data) // length
     order = byte_order(data)
     raw = np.frombuffer(data[: count * length], dtype=np.uint8).reshape(count, length)
-    header = np.ascontiguousarray(raw[:, :HEADER_BYTES]).view(np.dtype(list(_HEADER)).newbyteorder(order))[:, 0]
-    year = header["year"].astype(np.int64)
-    days = (np.clip(year, 1900, 2150) - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
-    clock = (header["hour"].astype(np.int64) * 60 + header["minute"]) * 60 + header["second"]
-    start = (days + header["day"].astype(np.int64) - 1) * DAY_NS + clock * SECOND_NS
-    start += header["fraction"].astype(np.int64) * 100_000
-    pending = (header["activity"] & 2) == 0  # the time correction has not been applied to the start time yet
-    start += np.where(pending, header["correction"].astype(np.int64), 0) * 100_000
+    header = header_table(raw, order)
+    start = start_times(header)
     start += _microseconds(raw, header["blockette_at"].astype(np.int64), order) * 1000
     holds = (header["samples"] > 0) & (header["factor"] != 0)
     return Records(header["name"][holds], start[holds], header["samples"][holds].astype(np.int64))
+
+
+def header_table(raw: NDArray[np.uint8], order: Literal[">", "<"]) -> NDArray[Any]:
+    """Fields of the record headers, shape (records,), of records in bytes, shape (records, length)."""
+    return np.ascontiguousarray(raw[:, :HEADER_BYTES]).view(np.dtype(list(_HEADER)).newbyteorder(order))[:, 0]
+
+
+def start_times(header: NDArray[Any]) -> NDArray[np.int64]:
+    """Time of each record's first sample [ns since 1970] with its time correction, without blockette 1001."""
+    year = header["year"].astype(np.int64)
+    days = (np.clip(year, 1900, 2150) - 1970).astype("datetime64[Y]").astype("datetime64[D]").astype(np.int64)
+    clock = (header["hour"].astype(np.int64) * 60 + header["minute"]) * 60 + header["second"]
+    start: NDArray[np.int64] = (days + header["day"].astype(np.int64) - 1) * DAY_NS + clock * SECOND_NS
+    start += header["fraction"].astype(np.int64) * 100_000
+    pending = (header["activity"] & 2) == 0  # the time correction has not been applied to the start time yet
+    start += np.where(pending, header["correction"].astype(np.int64), 0) * 100_000
+    return start
 
 
 def _microseconds(raw: NDArray[np.uint8], at: NDArray[np.int64], order: str) -> NDArray[np.int64]:

@@ -15,16 +15,21 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from gravdask.archive.damage import DamagedFileError
+from gravdask.archive.table_format import TableFormat
 from gravdask.archive.traces import UNKNOWN_NETWORK, Trace
 from gravdask.errors import NotThisFormatError, ReadError
 
 GROUP = "gravdask.readers"
 BUILT_IN = (
+    ("table", "gravdask.archive.table_files:TableReader"),
     ("tsoft", "gravdask.archive.tsoft:TsoftReader"),
     ("ggp", "gravdask.archive.ggp:GgpReader"),
+    ("scintrex", "gravdask.archive.scintrex:ScintrexReader"),
+    ("lacoste", "gravdask.archive.lacoste:LacosteReader"),
+    ("station_rows", "gravdask.archive.station_rows:StationRowsReader"),
     ("waveform", "gravdask.archive.waveform:WaveformReader"),
 )
 """Readers of this package in the order in which they are asked: the most particular first, obspy last."""
@@ -50,8 +55,8 @@ class ReadOptions:
     Attributes
     ----------
     clock_offset_s
-        Clock of the files minus UTC [s], for example 28800 for UTC+8. Applies to text formats only (TSoft, GGP);
-        waveform formats are in UTC by definition.
+        Clock of the files minus UTC [s], for example 28800 for UTC+8. Applies to text formats that do not state their
+        clock themselves (as CG-5 files do); waveform formats are in UTC by definition.
     unit
         Unit of the channels that state none, air pressure excepted.
     station_codes
@@ -60,6 +65,12 @@ class ReadOptions:
         Regular expression with a group ``station`` that is applied to file names.
     network
         Network of records that state none.
+    irregular
+        What is done about rows that are not evenly spaced: "linear", "nearest" or "refuse".
+    irregular_interval_s
+        Interval of their grid [s], dividing a day; 0 for the one nearest to the usual step.
+    tables
+        Layouts of plain tables; the first that fits a file's name is taken.
     """
 
     clock_offset_s: float = 0.0
@@ -67,6 +78,9 @@ class ReadOptions:
     station_codes: tuple[str, ...] = ()
     station: str | None = None
     network: str = UNKNOWN_NETWORK
+    irregular: Literal["linear", "nearest", "refuse"] = "linear"
+    irregular_interval_s: float = 0.0
+    tables: tuple[TableFormat, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Where stations stand and what their channels measure, gathered from tables, StationXML and file headers.
+"""Where stations stand and what their channels measure, from tables, StationXML, RESP, dataless SEED and file headers.
 
 A table is a list of entries, each valid for a pattern of channels (a missing network, location or code fits all) and
-an epoch. `StationTable.lookup` answers for one channel: coordinates from the most specific entry that has them,
-sensitivity from the most specific entry that has one; among equals the entry that was added first.
+an epoch. `StationTable.lookup` answers for one channel and time: coordinates from the most specific entry that has
+them, sensitivity from the most specific entry that has one; among equals the entry that was added first.
+`StationTable.places` and `StationTable.gains` give all epochs of a channel.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gravdask.archive.epochs import ALWAYS, Ranked, Stretch, sweep
+from gravdask.archive.metadata_formats import metadata_format
 from gravdask.archive.reader import import_quietly
+from gravdask.archive.responses import InstrumentResponse, disagreement
 from gravdask.archive.stations_csv import read_csv_rows
 from gravdask.archive.traces import UNKNOWN_NETWORK, ChannelId, Trace
 from gravdask.errors import StationError
@@ -40,6 +44,14 @@ class ChannelMetadata:
         Epoch for which this is valid [ns since 1970]; None is open.
     source
         File it comes from.
+    frequency_hz
+        Frequency at which the sensitivity holds [Hz].
+    output_unit
+        Unit of what the sensitivity gives, ``COUNTS`` as a rule; '' if it is not stated.
+    response
+        The instrument's whole response, if it can be expressed in poles, zeros and coefficients.
+    remark
+        What is wrong with the response or the sensitivity, in words; '' if nothing is.
     """
 
     latitude: float | None = None
@@ -50,6 +62,10 @@ class ChannelMetadata:
     start_ns: int | None = None
     end_ns: int | None = None
     source: str = ""
+    frequency_hz: float | None = None
+    output_unit: str = ""
+    response: InstrumentResponse | None = None
+    remark: str = ""
 
     @property
     def is_acceleration(self) -> bool | None:
@@ -57,9 +73,22 @@ class ChannelMetadata:
         return None if self.input_unit is None else self.input_unit.replace(" ", "").upper() in _ACCELERATION
 
     @property
+    def gain(self) -> float | None:
+        """Numbers per input unit: the sensitivity, or the product of the stages' gains where it contradicts them."""
+        if self.response is not None and disagreement(self.response):
+            return self.response.gain
+        return self.sensitivity
+
+    @property
     def has_coordinates(self) -> bool:
         """Whether latitude and longitude are both known."""
         return self.latitude is not None and self.longitude is not None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The epoch [ns since 1970], with the ends of time for what is open."""
+        first, last = ALWAYS
+        return first if self.start_ns is None else self.start_ns, last if self.end_ns is None else self.end_ns
 
     def covers(self, time_ns: int) -> bool:
         """Whether a time lies in the epoch."""
@@ -145,7 +174,7 @@ class StationTable:
 
         Columns are found by name: station (or NET.STA), latitude, longitude, and if present network, location,
         channel, elevation. Separators are comma, semicolon, tab or ``|``; lines starting with ``#`` are comments,
-        except a header line ``#Network|Station|...``.
+        except a header line ``#Network|Station|...``. Columns start and end, if there are any, give epochs.
 
         Raises
         ------
@@ -154,18 +183,38 @@ class StationTable:
         """
         entries = []
         for row in read_csv_rows(Path(path)):
-            place = ChannelMetadata(row.latitude, row.longitude, row.elevation, source=str(path))
+            place = ChannelMetadata(
+                row.latitude,
+                row.longitude,
+                row.elevation,
+                start_ns=row.start_ns,
+                end_ns=row.end_ns,
+                source=str(path),
+            )
             entries.append(StationEntry(row.network, row.station, row.location, row.code, place))
         return cls(entries)
 
     @classmethod
-    def from_stationxml(cls, path: Path | str) -> StationTable:
-        """Read a StationXML file: an entry per station epoch, and one per channel epoch with its sensitivity.
+    def from_file(cls, path: Path | str) -> StationTable:
+        """Read whatever file: StationXML, RESP and dataless SEED by their contents, everything else as CSV.
 
         Raises
         ------
         StationError
-            If the file is no StationXML or is damaged.
+            If it is damaged or none of these.
+        """
+        path = Path(path)
+        known = metadata_format(path) or ("stationxml" if path.suffix.lower() == ".xml" else "")
+        return cls.from_stationxml(path) if known else cls.from_csv(path)
+
+    @classmethod
+    def from_stationxml(cls, path: Path | str) -> StationTable:
+        """Read a StationXML, RESP or dataless SEED file: an entry per station epoch, one per channel epoch.
+
+        Raises
+        ------
+        StationError
+            If the file is none of these or is damaged.
         """
         read_stationxml = import_quietly("gravdask.archive.stationxml").read_stationxml  # obspy; tables do not need it
         return cls(read_stationxml(Path(path)))
@@ -201,9 +250,7 @@ class StationTable:
         StationError
             If the channel's network is unknown and stations of that code in several networks lie apart.
         """
-        fitting = [entry for entry in self._by_station.get(channel.station, []) if entry.fits(channel)]
-        if time_ns is not None:
-            fitting = [entry for entry in fitting if entry.metadata.covers(time_ns)]
+        fitting = [e for e in self._fitting(channel) if time_ns is None or e.metadata.covers(time_ns)]
         fitting.sort(
             key=lambda e: (e.specificity, *(_latest_first(e.metadata) if time_ns is None else ())), reverse=True
         )
@@ -214,16 +261,52 @@ class StationTable:
         place = next((e.metadata for e in fitting if e.metadata.has_coordinates), ChannelMetadata())
         gain = next((e.metadata for e in fitting if e.metadata.input_unit is not None), ChannelMetadata())
         epoch = gain if gain.input_unit is not None else place
-        return ChannelMetadata(
+        return replace(
+            gain,
             latitude=place.latitude,
             longitude=place.longitude,
             elevation=place.elevation,
-            sensitivity=gain.sensitivity,
-            input_unit=gain.input_unit,
             start_ns=epoch.start_ns,
             end_ns=epoch.end_ns,
             source=place.source or gain.source,
         )
+
+    def _fitting(self, channel: ChannelId) -> list[StationEntry]:
+        """Entries that fit a channel, in the order of the table."""
+        return [entry for entry in self._by_station.get(channel.station, []) if entry.fits(channel)]
+
+    def places(self, channel: ChannelId) -> list[Stretch[ChannelMetadata]]:
+        """When a channel stood where: stretches of time, each with the entry that says so and those it outdoes.
+
+        Raises
+        ------
+        StationError
+            As `lookup`.
+        """
+        fitting = self._fitting(channel)
+        if channel.network == UNKNOWN_NETWORK:
+            _refuse_ambiguity(channel, fitting)
+        return sweep(_ranked([e for e in fitting if e.metadata.has_coordinates]))
+
+    def gains(self, channel: ChannelId) -> list[Stretch[ChannelMetadata]]:
+        """What a channel's numbers were worth when: stretches of time with the entry that holds and those it outdoes.
+
+        Of two epochs of one file that overlap the later one holds.
+
+        Raises
+        ------
+        StationError
+            As `lookup`.
+        """
+        fitting = self._fitting(channel)
+        if channel.network == UNKNOWN_NETWORK:
+            _refuse_ambiguity(channel, fitting)
+        return sweep(_ranked([e for e in fitting if e.metadata.input_unit and e.metadata.sensitivity]))
+
+    def remarks(self, channel: ChannelId) -> list[str]:
+        """What is wrong with the metadata of a channel, in words."""
+        about = (e.metadata for e in self._fitting(channel))
+        return list(dict.fromkeys(f"{m.source}: {m.remark}" for m in about if m.remark))
 
     def conflicts(self) -> list[StationConflict]:
         """List pairs of entries that put one channel, at one time, at places more than 1 km apart.
@@ -241,6 +324,18 @@ class StationTable:
                             places = (first.station, _coordinates(first), _coordinates(second))
                             found.setdefault(places, StationConflict(first, second, distance))
         return list(found.values())
+
+
+def _ranked(entries: list[StationEntry]) -> list[Ranked[ChannelMetadata]]:
+    """Entries with their precedence: the most specific, then the file that was named first, then the later epoch."""
+    files = {source: -number for number, source in enumerate(dict.fromkeys(e.metadata.source for e in entries))}
+    made = []
+    for number, entry in enumerate(entries):
+        start, end = entry.metadata.span
+        # Within a table that knows no epochs the row that comes first wins, as everywhere.
+        rank = (*entry.specificity, files[entry.metadata.source], start, -number)
+        made.append(Ranked(start, end, rank, entry.metadata))
+    return made
 
 
 def _coordinates(entry: StationEntry) -> tuple[float | None, float | None]:

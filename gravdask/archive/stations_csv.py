@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from gravdask.archive.traces import sanitise
 from gravdask.errors import StationError
@@ -18,14 +21,19 @@ _NAMES = {
     "latitude": ("latitude", "lat", "stla", "latitude_deg"),
     "longitude": ("longitude", "lon", "long", "lng", "stlo", "longitude_deg"),
     "elevation": ("elevation", "elev", "height", "altitude", "alt", "stel", "elevation_m", "height_m"),
+    "start": ("start", "from", "starttime", "start_time", "start_date", "startdate", "valid_from"),
+    "end": ("end", "to", "endtime", "end_time", "end_date", "enddate", "valid_to"),
 }
 _SEPARATORS = ",;\t|"
 _MOST_SHOWN = 5
+_ISO = re.compile(r"^\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,9})?)?)?)?)?)?$")
+_OPEN_S = 9_200_000_000
+"""Seconds from 1970 beyond which int64 nanoseconds do not reach: a year 2599 means that an epoch is open."""
 
 
 @dataclass(frozen=True)
 class CsvRow:
-    """One station of a table; None in the pattern fits all."""
+    """One station of a table; None in the pattern fits all, None as a time [ns since 1970] is open."""
 
     network: str | None
     station: str
@@ -34,6 +42,8 @@ class CsvRow:
     latitude: float
     longitude: float
     elevation: float | None
+    start_ns: int | None = None
+    end_ns: int | None = None
 
 
 def read_csv_rows(path: Path) -> list[CsvRow]:
@@ -114,6 +124,10 @@ def _row(cells: list[str], columns: dict[str, int]) -> CsvRow:
         msg = f"longitude {longitude} lies outside -180 to 360"
         raise ValueError(msg)
     elevation = _number(cell("elevation"), "elevation") if cell("elevation") else None
+    start, end = _time(cell("start"), "start"), _time(cell("end"), "end")
+    if start is not None and end is not None and start >= end:
+        msg = f"start {cell('start')} is not before end {cell('end')}"
+        raise ValueError(msg)
     location = cell("location") or None
     return CsvRow(
         network=network if network not in {"", "*"} else None,
@@ -123,6 +137,8 @@ def _row(cells: list[str], columns: dict[str, int]) -> CsvRow:
         latitude=latitude,
         longitude=(longitude + 180) % 360 - 180 if longitude >= 180 else longitude,
         elevation=elevation,
+        start_ns=start,
+        end_ns=end,
     )
 
 
@@ -137,3 +153,16 @@ def _number(text: str, name: str) -> float:
         msg = f"{name} {text!r} is no number{hint}"
         raise ValueError(msg)
     return value
+
+
+def _time(text: str, name: str) -> int | None:
+    """Read an ISO 8601 time [ns since 1970]; None if it is empty or so far off that it stands for an open end."""
+    plain = text.removesuffix("Z").replace(" ", "T", 1)
+    if not plain:
+        return None
+    try:
+        second = int(np.datetime64(plain if _ISO.match(plain) else "no time", "s").astype(np.int64))
+    except ValueError:
+        msg = f"{name} {text!r} is no time; expected ISO 8601 in UTC such as 2021-07-15"
+        raise ValueError(msg) from None
+    return int(np.datetime64(plain, "ns").astype(np.int64)) if abs(second) < _OPEN_S else None

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.archive import number_kernels
 from gravdask.archive.decimal_text import Decimals, smallest
 from gravdask.archive.traces import ChannelId, Kind, Note, Trace
 from gravdask.errors import GridError, ReadError
@@ -21,7 +22,7 @@ from gravdask.grid import PHASE_TOLERANCE, SECOND_NS, Rate
 
 DEFAULT_FILLS = (9999.999, 99999.999)
 """Values that stand for a missing sample in TSoft, GGP and IGETS files."""
-_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
+_POWERS = 10 ** np.arange(10, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -56,22 +57,19 @@ def calendar_ns(
     second_ns: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Times of calendar dates [ns since 1970], and where they are no dates (hour 24 and second 60 are allowed)."""
-    year, month, day = date
-    bad = (year < 1900) | (year > 2150) | (month < 1) | (month > 12)
-    month_index = np.clip(month, 1, 12) - 1
-    leap = (month_index == 1) & (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    bad |= (day < 1) | (day > _DAYS[month_index] + leap)
-    bad |= (hour < 0) | (hour > 24) | (minute < 0) | (minute > 59) | (second_ns < 0) | (second_ns >= 61 * SECOND_NS)
-    months = ((np.where(bad, 1970, year) - 1970) * 12 + month_index).astype("datetime64[M]")
-    days = months.astype("datetime64[D]").astype(np.int64) + day - 1
-    return ((days * 24 + hour) * 60 + minute) * 60 * SECOND_NS + second_ns, bad
+    times, bad = np.empty(hour.size, np.int64), np.empty(hour.size, np.bool_)
+    year, month, day, hour, minute, second_ns = (
+        np.ascontiguousarray(column, dtype=np.int64) for column in (*date, hour, minute, second_ns)
+    )
+    number_kernels.calendar(year, month, day, hour, minute, second_ns, times, bad)
+    return times, bad
 
 
 def second_ns(column: Decimals) -> NDArray[np.int64]:
     """Seconds, possibly with decimals, in whole nanoseconds; -1 where finer."""
     shift = 9 + column.power
     fits = (shift >= 0) & (column.digits <= 12)
-    return np.where(fits, column.mantissa * np.int64(10) ** np.clip(shift, 0, 9), -1)
+    return np.where(fits, column.mantissa * _POWERS[np.clip(shift, 0, 9)], -1)
 
 
 def pack(column: Decimals, fills: Iterable[float], kind: Kind, unit: str | None) -> ColumnData:

@@ -122,6 +122,11 @@ class Trace:
         Degrees north, degrees east and metres if the file itself states them.
     stated_rate_hz
         The sampling rate that the file states, before it was snapped to ``rate``; nan if it states none.
+    tide_applied
+        Whether the file states that the tide has been taken out of the values.
+    recipe
+        How the values were made where they are not simply what the file says: rule and grid of irregular rows, digest
+        of a table's layout. The same file read with another recipe has other values.
     notes
         What the reader had to say, about this trace or (on a file's first trace) about the file.
     """
@@ -139,6 +144,8 @@ class Trace:
     longitude: float | None = None
     elevation: float | None = None
     stated_rate_hz: float = float("nan")
+    tide_applied: bool = False
+    recipe: str = ""
     notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:

@@ -18,19 +18,10 @@ from gravdask.archive.damage import DamagedFileError
 from gravdask.archive.decimal_text import RaggedTextError, Tokens, parse_column, tokenise
 from gravdask.archive.naming import kind_of, known_station, name_channels, station_from_name, station_from_regex
 from gravdask.archive.reader import Source, read_head
-from gravdask.archive.text_rows import (
-    DEFAULT_FILLS,
-    build_traces,
-    calendar_ns,
-    clock_notes,
-    pack,
-    regular_runs,
-    sampling_interval_ns,
-    second_ns,
-    with_notes,
-)
-from gravdask.archive.traces import Kind, Note, Trace, sanitise
-from gravdask.errors import GridError, NotThisFormatError
+from gravdask.archive.row_traces import Rows, row_traces
+from gravdask.archive.text_rows import DEFAULT_FILLS, calendar_ns, pack, second_ns
+from gravdask.archive.traces import ChannelId, Kind, Note, Trace, sanitise
+from gravdask.errors import NotThisFormatError
 from gravdask.grid import SECOND_NS, Rate
 
 TIME_COLUMNS = 6
@@ -65,6 +56,7 @@ class TsoftReader:
         headed = _recognise(source.path)
         data = source.path.read_bytes()
         layout = _headed_layout(source, data) if headed else _bare_layout(source, data)
+        del data  # the rows are copied
         yield from _read_rows(source, layout)
 
 
@@ -215,19 +207,12 @@ def _read_rows(source: Source, layout: _Layout) -> Iterator[Trace]:
     notes = _file_notes(layout, tokens, cut_line)
     fills = {*layout.fills, *DEFAULT_FILLS}
     columns = [pack(*item) for item in zip(parsed, [fills] * len(parsed), layout.kinds, layout.units, strict=True)]
-    try:
-        interval, remark = sampling_interval_ns(times, layout.increment_s)
-        rate = Rate.from_hz(SECOND_NS / interval)
-        runs = regular_runs(times, rate)
-    except GridError as error:
-        raise DamagedFileError(path, None, str(error), "resample it to an even interval first") from error
-    notes += [remark] if remark else []
-    notes += clock_notes(times, tokens.lines)
-    channels = name_channels(options.network, layout.stations, layout.kinds, rate)
-    pairs = list(zip(channels, columns, strict=True))
-    traces = build_traces(pairs, times, runs, rate, interval_ns=interval, head_only=source.head_only)
-    nothing = DamagedFileError(path, None, "every value is missing", "remove it")
-    yield from with_notes(traces, notes, nothing)
+    rows = Rows(times, tokens.lines, tuple(columns))
+
+    def name(rate: Rate) -> list[ChannelId]:
+        return name_channels(options.network, layout.stations, layout.kinds, rate)
+
+    yield from row_traces(source, rows, name, notes, stated_s=layout.increment_s)
 
 
 def _file_notes(layout: _Layout, tokens: Tokens, cut_line: int | None) -> list[Note]:

@@ -17,6 +17,7 @@ from obspy.core.util.obspy_types import ObsPyException
 
 from gravdask.archive.damage import DamagedFileError
 from gravdask.archive.mseed_records import Records, looks_like_mseed, record_bytes, record_pieces, record_table
+from gravdask.archive.mseed_traces import Stretch, sound_traces
 from gravdask.archive.naming import kind_of_code
 from gravdask.archive.reader import READER_FAULTS, Source, read_head
 from gravdask.archive.traces import ChannelId, Note, Trace, grid_pieces
@@ -60,18 +61,54 @@ class WaveformReader:
         if length and size < length:
             what = f"MiniSEED cut off: {size} bytes, but its first record has {length} bytes; nothing is readable"
             raise DamagedFileError(path, None, what, _ADVICE)
-        stream, lost = _read_stream(path, head_only=source.head_only, known=mseed)
-        if source.head_only and any(_head_dtype(trace) is None for trace in stream):
-            stream, lost = _read_stream(path, head_only=False, known=mseed)
-        one_length = mseed and {_mseed(trace, "record_length") for trace in stream} == {length}
-        _refuse_damage(path, stream, lost, length if one_length else None)
-        records = record_table(path.read_bytes(), length) if length and one_length else None
+        plain = sound_traces(path.read_bytes(), length, source.head_only) if length else None
+        stretches, records = plain or _through_obspy(source, length, mseed)
         notes: list[Note] = []
-        traces = [trace for item in stream for trace in _to_traces(source, item, records, notes)]
+        traces = [trace for item in stretches for trace in _to_traces(source, item, records, notes)]
         if not traces:
             reason = notes[0].what if notes else "holds no samples"
             raise DamagedFileError(path, None, reason, "remove it")
         yield from _with_first_notes(traces, notes)
+
+
+def _through_obspy(source: Source, length: int | None, mseed: bool) -> tuple[list[Stretch], Records | None]:
+    """Read a file with obspy: its traces, and the records of a MiniSEED file if they are all of one length.
+
+    Raises
+    ------
+    NotThisFormatError
+        If obspy knows no format for it.
+    DamagedFileError
+        If it fails, or leaves out something of a MiniSEED file.
+    """
+    path = source.path
+    stream, lost = _read_stream(path, head_only=source.head_only, known=mseed)
+    if source.head_only and any(_head_dtype(trace) is None for trace in stream):
+        stream, lost = _read_stream(path, head_only=False, known=mseed)
+    one_length = mseed and {_mseed(trace, "record_length") for trace in stream} == {length}
+    _refuse_damage(path, stream, lost, length if one_length else None)
+    records = record_table(path.read_bytes(), length) if length and one_length else None
+    return [_stretch(trace, source.head_only) for trace in stream], records
+
+
+def _stretch(trace: Any, head_only: bool) -> Stretch:  # noqa: ANN401 - obspy is untyped
+    """Take over what an obspy trace says."""
+    stats = trace.stats
+    dtype = _head_dtype(trace) if head_only and not len(trace.data) else None
+    values = None if dtype else _native(np.asarray(trace.data))
+    dtype = dtype or (values.dtype.name if values is not None else "text")
+    return Stretch(
+        network=stats.network,
+        station=stats.station,
+        location=stats.location,
+        code=stats.channel,
+        start_ns=int(stats.starttime.ns),
+        npts=int(stats.npts),
+        rate_hz=float(stats.sampling_rate),
+        dtype=dtype,
+        values=values,
+        place=_place(stats),
+    )
 
 
 def _with_first_notes(traces: list[Trace], notes: list[Note]) -> Iterator[Trace]:
@@ -93,8 +130,7 @@ def _read_stream(path: Path, *, head_only: bool, known: bool) -> tuple[list[Any]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            # escaped, as obspy takes a path for a pattern
-            stream = obspy.read(glob.escape(str(path)), headonly=head_only, check_compression=not known)
+            stream = _read_by_obspy(path, head_only=head_only, known=known)
             stream = stream if head_only else stream.split()
         except (*READER_FAULTS, ObsPyException) as error:
             unknown = isinstance(error, TypeError) and "Unknown format" in str(error)
@@ -108,6 +144,24 @@ def _read_stream(path: Path, *, head_only: bool, known: bool) -> tuple[list[Any]
         raise NotThisFormatError(msg)
     lost = [str(w.message) for w in caught if type(w.message).__module__.startswith("obspy.io.mseed")]
     return list(stream), lost
+
+
+def _read_by_obspy(path: Path, *, head_only: bool, known: bool) -> Any:  # noqa: ANN401 - obspy is untyped
+    """Let obspy read a file; the bare `Exception` that it raises where a damaged file yields nothing gets a name.
+
+    Raises
+    ------
+    RuntimeError
+        In place of a bare Exception; errors of other classes go through.
+    """
+    try:
+        # escaped, as obspy takes a path for a pattern
+        return obspy.read(glob.escape(str(path)), headonly=head_only, check_compression=not known)
+    except Exception as error:
+        if type(error) is Exception:
+            what = str(error).replace(str(path), "it")
+            raise RuntimeError(what) from error
+        raise
 
 
 def _refuse_damage(path: Path, stream: list[Any], lost: list[str], length: int | None) -> None:
@@ -159,9 +213,9 @@ def _native(values: NDArray[Any]) -> NDArray[Any] | None:
     """Samples in a type that a trace has, in this machine's byte order, without loss; None if they are no numbers."""
     kind, size = values.dtype.kind, values.dtype.itemsize
     if kind in "iub":
-        return values.astype(np.int32 if size < 4 or (kind == "i" and size == 4) else np.int64)
+        return values.astype(np.int32 if size < 4 or (kind == "i" and size == 4) else np.int64, copy=False)
     if kind == "f":
-        return values.astype(np.float32 if size <= 4 else np.float64)
+        return values.astype(np.float32 if size <= 4 else np.float64, copy=False)
     return None
 
 
@@ -183,57 +237,50 @@ def _shortest(value: Any) -> float:  # noqa: ANN401
     return float(str(np.float32(value))) if np.float32(value) == value else float(value)
 
 
-def _to_traces(source: Source, item: Any, records: Records | None, notes: list[Note]) -> Iterator[Trace]:  # noqa: ANN401
-    """Turn one obspy trace into traces on the nominal grid; what is left out goes to the notes."""
-    stats = item.stats
-    dtype = _head_dtype(item) if source.head_only and not len(item.data) else None
-    values = None if dtype else _native(np.asarray(item.data))
-    dtype = dtype or (values.dtype.name if values is not None else "text")
-    name = item.id
-    if not stats.npts or not stats.sampling_rate > 0 or dtype == "text":
-        notes.append(Note(f"{name}: {stats.npts} samples of {dtype} at {stats.sampling_rate} Hz were left out"))
+def _to_traces(source: Source, item: Stretch, records: Records | None, notes: list[Note]) -> Iterator[Trace]:
+    """Turn a stretch into traces on the nominal grid; what is left out goes to the notes."""
+    name, stated = item.name, item.rate_hz
+    if not item.npts or not stated > 0 or item.dtype == "text":
+        notes.append(Note(f"{name}: {item.npts} samples of {item.dtype} at {stated} Hz were left out"))
         return
-    if not stats.station or not stats.channel:
+    if not item.station or not item.code:
         notes.append(Note(f"{name!r}: states no station or channel, and was left out", cure="name it in its header"))
         return
-    channel = ChannelId(stats.network or source.options.network, stats.station, stats.location, stats.channel)
-    start, stated = int(stats.starttime.ns), float(stats.sampling_rate)
+    channel = ChannelId(item.network or source.options.network, item.station, item.location, item.code)
     rate = Rate.from_hz(stated)
     pieces = _pieces(source.path, item, rate, records)
-    kind = kind_of_code(stats.channel)
-    latitude, longitude, elevation = _place(stats)
+    kind = kind_of_code(item.code)
     remarks = _drift_note(name, rate, stated, pieces)
     for number, (first, stop, slot) in enumerate(pieces):
         yield Trace(
             channel=channel,
             rate=rate,
-            start_ns=start + slot * rate.seconds * SECOND_NS // rate.samples,
+            start_ns=item.start_ns + slot * rate.seconds * SECOND_NS // rate.samples,
             npts=stop - first,
-            values=None if values is None or source.head_only else values[first:stop],
-            dtype=dtype,
+            values=None if item.values is None or source.head_only else item.values[first:stop],
+            dtype=item.dtype,
             unit=None if kind == "pressure" else source.options.unit,
             kind=kind,
             stated_rate_hz=stated,
             notes=remarks if number == 0 else (),
-            latitude=latitude,
-            longitude=longitude,
-            elevation=elevation,
+            latitude=item.place[0],
+            longitude=item.place[1],
+            elevation=item.place[2],
         )
 
 
-def _pieces(path: Path, item: Any, rate: Rate, records: Records | None) -> list[tuple[int, int, int]]:  # noqa: ANN401
-    """Pieces of a trace that stay on the grid, by the clock of its records or else by its stated rate."""
-    stats = item.stats
+def _pieces(path: Path, item: Stretch, rate: Rate, records: Records | None) -> list[tuple[int, int, int]]:
+    """Pieces of a stretch that stay on the grid, by the clock of its records or else by its stated rate."""
     if records is not None:
         name = b"".join(
             text.encode("ascii", "replace").ljust(width)
-            for text, width in ((stats.station, 5), (stats.location, 2), (stats.channel, 3), (stats.network, 2))
+            for text, width in ((item.station, 5), (item.location, 2), (item.code, 3), (item.network, 2))
         )
-        pieces = record_pieces(records, name, int(stats.starttime.ns), int(stats.npts), rate)
+        pieces = record_pieces(records, name, item.start_ns, item.npts, rate)
         if pieces:
             return pieces
     try:
-        return grid_pieces(rate, int(stats.npts), float(stats.sampling_rate))
+        return grid_pieces(rate, item.npts, item.rate_hz)
     except GridError as error:
         raise DamagedFileError(path, None, str(error), "resample the record first") from error
 

@@ -32,15 +32,26 @@ class Config(Section):
 
     @property
     def store_path(self) -> Path:
-        """Folder of the store, absolute."""
-        return Path(self.store.path).expanduser().absolute()
+        """Folder of the store, absolute.
+
+        Raises
+        ------
+        ConfigError
+            If the store is no folder; `gravdask.store.place.place_of` gives its place wherever it is.
+        """
+        if self.store.remote:
+            msg = f"store.path = {self.store.path!r} is no folder of this machine"
+            raise ConfigError(msg)
+        return Path(self.store.path.removeprefix("file://")).expanduser().absolute()
 
     @property
     def report_folder(self) -> Path:
-        """Folder of the report, absolute."""
+        """Folder of the report, absolute: beside the store, and in the current folder for a store elsewhere."""
         if self.report.folder:
             return Path(self.report.folder).expanduser().absolute()
-        return self.store_path.with_name(f"{self.store_path.name.removesuffix('.zarr')}-report")
+        name = self.store.path.rstrip("/").rpartition("/")[2] if self.store.remote else self.store_path.name
+        folder = Path.cwd() if self.store.remote else self.store_path.parent
+        return folder / f"{name.removesuffix('.zarr')}-report"
 
 
 def _explain(error: ValidationError, where: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from gravdask.config.section import Section
+
+_RATE = re.compile(r"^(?:([1-9]\d*)Hz|(?:([1-9]\d*)per)?([1-9]\d*)s)$")
 
 
 class PreprocessConfig(Section):
@@ -14,11 +17,50 @@ class PreprocessConfig(Section):
 
     tide: bool = Field(True, description="subtract the theoretical tide where coordinates are known")
     tidal_factor: float = Field(1.16, description="amplitude factor on the rigid-Earth tide", ge=0.5, le=2.0)
+    tide_model: Literal["builtin", "pygtide"] = Field(
+        "builtin", description="theoretical tide: built in, good to 1 µGal, or of ETERNA by the package pygtide"
+    )
     drift: bool = Field(True, description="subtract the straight drift that the calibrate stage found")
     pressure: bool = Field(True, description="subtract the effect of air pressure where a station records it")
     admittance: float | Literal["regressed"] = Field(
         -3.0, description="pressure admittance [nm/s2 per hPa], or 'regressed': what the calibrate stage finds"
     )
+    masks: bool = Field(True, description="leave out what the operator's log marks as disturbed")
+    spikes: bool = Field(True, description="leave isolated wild samples of gravimeters out of the features")
+    steps: bool = Field(True, description="subtract the steps that the operator's log names from gravimeters")
+    response: bool = Field(
+        True, description="take the response of seismometers out, to acceleration, where the metadata have it"
+    )
+    band: tuple[float, float] = Field(
+        (0.001, 0.0),
+        description="lowest and highest frequency [Hz] kept where a response is taken out; highest 0: 0.4 x the rate",
+    )
+    feature_rate: str = Field(
+        "",
+        description="rate to which faster records are decimated for features, e.g. '20s'; '': above 2 Hz to 1 Hz",
+    )
+    clipping: bool = Field(True, description="flag frames in which a sensor or digitizer was possibly at its limit")
+
+    @field_validator("band")
+    @classmethod
+    def _band_is_a_band(cls, value: tuple[float, float]) -> tuple[float, float]:
+        """Refuse a band without a lower edge, or of which nothing is left."""
+        if value[0] <= 0 or value[1] < 0 or 0 < value[1] <= value[0]:
+            msg = "expected [lowest, highest] in Hz with 0 < lowest < highest, or highest 0 for 0.4 x the rate"
+            raise ValueError(msg)
+        return value
+
+    @field_validator("feature_rate")
+    @classmethod
+    def _rate_is_a_rate(cls, value: str) -> str:
+        """Refuse what is no sampling rate, or none of which a day holds a whole number of samples."""
+        if value:
+            match = _RATE.match(value)
+            samples, seconds = (int(match[1] or match[2] or 1), int(match[3] or 1)) if match else (0, 1)
+            if not samples or 86_400 * samples % seconds:
+                msg = "expected '1Hz', '20s' or '2per3s', with a whole number of samples a day, or ''"
+                raise ValueError(msg)
+        return value
 
 
 class NoiseConfig(Section):

@@ -15,7 +15,9 @@ _ADDRESS = re.compile(r"^([a-z]+://)?[^\s:/]+:\d+$")
 class ReportConfig(Section):
     """The page and its tables."""
 
-    folder: str = Field("", description="folder of the report; '': beside the store, NAME-report")
+    folder: str = Field(
+        "", description="folder of the report; '': NAME-report beside the store, or here if that is on S3"
+    )
     title: str = Field("", description="title of the page; '': made from the stations")
 
 

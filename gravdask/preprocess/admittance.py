@@ -27,6 +27,10 @@ HOUR_NS = 3600 * SECOND_NS
 NOMINAL_TIDAL_FACTOR = 1.16
 NOMINAL_PRESSURE_ADMITTANCE = -3.0
 _FIELDS = ("gram", "gram_moment", "level", "level_moment")
+# Upper halves of the symmetric matrices; where the half of a flattened 3 x 3 matrix stands in it, and it in the half.
+_HALF_3, _HALF_4, _HALF_6 = np.triu_indices(3), np.triu_indices(4), np.triu_indices(6)
+_FLAT_HALF = np.array([0, 1, 2, 4, 5, 8])
+_FLAT_PLACE = np.array([0, 1, 2, 1, 3, 4, 2, 4, 5])
 
 
 @dataclass(frozen=True)
@@ -189,15 +193,33 @@ class Admittance:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers and lists, for JSON; floats survive exactly."""
-        sums: dict[str, Any] = {name: getattr(self, name).tolist() for name in _FIELDS}
-        return {"days": self.days, "hours": self.hours, **sums}
+        """Return plain numbers and lists, for JSON, without the halves that symmetry gives; floats survive exactly."""
+        halves = {
+            "gram": self.gram[_HALF_3].tolist(),
+            "gram_moment": self.gram_moment[np.ix_(_FLAT_HALF, _FLAT_HALF)][_HALF_6].tolist(),
+            "level": self.level.tolist(),
+            "level_moment": self.level_moment[_HALF_4].tolist(),
+        }
+        return {"days": self.days, "hours": self.hours, **halves}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Admittance:
-        """Read back what `to_dict` gave."""
+        """Read back what `to_dict` gave, or the full matrices that it gave once."""
         sums = {name: np.array(stored[name], dtype=np.float64) for name in _FIELDS}
+        if sums["gram"].ndim == 1:
+            sums["gram"] = _symmetric(sums["gram"], _HALF_3)
+            sums["gram_moment"] = _symmetric(sums["gram_moment"], _HALF_6)[np.ix_(_FLAT_PLACE, _FLAT_PLACE)]
+            sums["level_moment"] = _symmetric(sums["level_moment"], _HALF_4)
         return cls(int(stored["days"]), int(stored["hours"]), **sums)
+
+
+def _symmetric(half: Array, places: tuple[NDArray[np.intp], NDArray[np.intp]]) -> Array:
+    """Symmetric matrix from its upper half."""
+    size = int(places[0][-1]) + 1
+    full = np.empty((size, size))
+    full[places] = half
+    full[places[::-1]] = half
+    return full
 
 
 def _hourly_means(columns: Array, times_ns: NDArray[np.int64], min_valid: float) -> tuple[NDArray[np.int64], Array]:
@@ -205,7 +227,9 @@ def _hourly_means(columns: Array, times_ns: NDArray[np.int64], min_valid: float)
     if times_ns.size < 2:
         return np.empty(0, dtype=np.int64), np.empty((0, columns.shape[0]))
     expected = HOUR_NS / float(np.median(np.diff(times_ns)))
-    hours, place = np.unique(times_ns // HOUR_NS, return_inverse=True)
+    hour = times_ns // HOUR_NS
+    begins = np.diff(hour, prepend=hour[0] - 1) != 0
+    hours, place = hour[begins], np.cumsum(begins) - 1
     valid = np.isfinite(columns).all(axis=0)
     count = np.bincount(place[valid], minlength=hours.size)
     sums = [np.bincount(place[valid], column[valid], minlength=hours.size) for column in columns]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gravdask.grid import DAY_NS
 from gravdask.preprocess.pressure import NOMINAL_ADMITTANCE, pressure_effect
+from gravdask.preprocess.tides import TideModel
 from gravdask.preprocess.tides import tide as theoretical_tide
 
 Array = NDArray[np.float64]
@@ -75,12 +76,15 @@ class ChainOptions:
         What happens where gravity is there and pressure is not. ``"mask"``: the sample is missing. ``"day"``: UTC days
         with less than nine tenths of their pressure go without the correction as a whole, so that no step arises
         within a day; on the other days such samples are missing. Days are judged whole: give whole days.
+    tide_model
+        Where the theoretical tide comes from; see `gravdask.preprocess.tides.tide`.
     """
 
     tide: bool = True
     tidal_factor: float = NOMINAL_TIDAL_FACTOR
     admittance: float = NOMINAL_ADMITTANCE
     missing_pressure: MissingPressure = "mask"
+    tide_model: TideModel = "builtin"
 
 
 class Residual(NamedTuple):
@@ -116,7 +120,8 @@ def subtract_tide(values: Array, segment: Segment, options: ChainOptions) -> Arr
         return None
     if segment.latitude is None or segment.longitude is None:
         return None
-    rigid = theoretical_tide(segment.times_ns, segment.latitude, segment.longitude, segment.elevation or 0.0)
+    place = segment.latitude, segment.longitude, segment.elevation or 0.0
+    rigid = theoretical_tide(segment.times_ns, *place, options.tide_model)
     return values - options.tidal_factor * rigid
 
 
@@ -178,13 +183,14 @@ def residual(
     admittance: float = NOMINAL_ADMITTANCE,
     tide: bool = True,
     missing_pressure: MissingPressure = "mask",
+    tide_model: TideModel = "builtin",
 ) -> Residual:
     """Residual gravity of a stretch of record: `run_chain` with plain parameters.
 
     See `Segment` and `ChainOptions` for what they mean.
     """
     segment = Segment(values, times_ns, factor, acceleration, latitude, longitude, elevation, pressure_hpa)
-    return run_chain(segment, ChainOptions(tide, tidal_factor, admittance, missing_pressure))
+    return run_chain(segment, ChainOptions(tide, tidal_factor, admittance, missing_pressure, tide_model))
 
 
 def _is_calibrated_acceleration(segment: Segment) -> bool:

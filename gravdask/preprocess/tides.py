@@ -10,13 +10,19 @@ The constant part (the permanent tide, up to some 300 nm s⁻²) is contained.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.grid import SECOND_NS
-from gravdask.preprocess import ephemeris
+from gravdask.preprocess import ephemeris, eterna
+from gravdask.preprocess.errors import PreprocessError
 
 Array = NDArray[np.float64]
+TideModel = Literal["builtin", "pygtide"]
+TIDE_MODELS: tuple[TideModel, ...] = ("builtin", "pygtide")
+"""Where the theoretical tide comes from."""
 
 GM_MOON = 4.902_800e12
 """Gravitational parameter of the Moon [m³ s⁻²]."""
@@ -86,7 +92,9 @@ def tide_at_nodes(unix_seconds: NDArray[np.int64], latitude: float, longitude: f
     return total
 
 
-def tide(times_ns: NDArray[np.int64], latitude: float, longitude: float, elevation: float = 0.0) -> Array:
+def tide(
+    times_ns: NDArray[np.int64], latitude: float, longitude: float, elevation: float = 0.0, model: TideModel = "builtin"
+) -> Array:
     """Vertical tidal gravity of Moon and Sun on a rigid Earth.
 
     Evaluated every 10 minutes (on multiples of 10 minutes since 1970, so that no result depends on where a span
@@ -100,26 +108,41 @@ def tide(times_ns: NDArray[np.int64], latitude: float, longitude: float, elevati
         Geographic coordinates [degree], north and east positive.
     elevation
         Height above the ellipsoid [m].
+    model
+        ``"builtin"``, or ``"pygtide"`` (see `gravdask.preprocess.eterna`), whose waves have the elastic Earth's
+        amplitudes relative to the main wave of their kind.
 
     Returns
     -------
     tide
         [nm s⁻²], shape (n,); positive where gravity grows.
+
+    Raises
+    ------
+    PreprocessError
+        If there is no such model, or pygtide is asked for and not installed.
     """
+    if model not in TIDE_MODELS:
+        msg = f"preprocess.tide_model is {model!r}; expected one of {', '.join(TIDE_MODELS)}"
+        raise PreprocessError(msg)
+    place = (latitude, longitude, elevation)
     times = np.asarray(times_ns, dtype=np.int64)
     out = np.empty(times.shape, dtype=np.float64)
     for start in range(0, times.size, _BLOCK):
-        out[start : start + _BLOCK] = _interpolated(times[start : start + _BLOCK], latitude, longitude, elevation)
+        out[start : start + _BLOCK] = _interpolated(times[start : start + _BLOCK], place, model)
     return out
 
 
-def _interpolated(times: NDArray[np.int64], latitude: float, longitude: float, elevation: float) -> Array:
+def _interpolated(times: NDArray[np.int64], place: tuple[float, float, float], model: TideModel) -> Array:
     """Tide of a short block of times, from nodes that always cover whole days."""
     node, within = np.divmod(times, NODE_SECONDS * SECOND_NS)
     # Whole days of nodes: the same node is then computed at the same place of a vector register in every run.
     first = (int(node.min()) - 2) // _DAY_NODES * _DAY_NODES
     last = -(-(int(node.max()) + 4) // _DAY_NODES) * _DAY_NODES
-    values = tide_at_nodes(np.arange(first, last, dtype=np.int64) * NODE_SECONDS, latitude, longitude, elevation)
+    if model == "pygtide":
+        values = eterna.tide_at_nodes(first, last, NODE_SECONDS, *place)
+    else:
+        values = tide_at_nodes(np.arange(first, last, dtype=np.int64) * NODE_SECONDS, *place)
     cells = values.size - 5
     position = within / (NODE_SECONDS * SECOND_NS)
     cell = node - (first + 2)

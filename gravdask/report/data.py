@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gravdask.report.preprocessing import Monthly, Preprocessed
+
 FloatArray = npt.NDArray[np.floating]
 Int64Array = npt.NDArray[np.int64]
 
@@ -162,6 +164,10 @@ class ReportData:
         Per channel a table of `SNM_COLUMNS`.
     noise_refused
         Channels without noise magnitudes, and why.
+    preprocessed
+        Records of gravimeters before and after each step of the preprocessing.
+    monthly
+        Tidal factor and pressure admittance of gravimeters month by month.
     models
         One section per model; empty before the first fit.
     events
@@ -186,6 +192,8 @@ class ReportData:
     stations: pd.DataFrame = field(default_factory=lambda: _table(*STATION_COLUMNS))
     snm: dict[str, pd.DataFrame] = field(default_factory=dict)
     noise_refused: dict[str, str] = field(default_factory=dict)
+    preprocessed: list[Preprocessed] = field(default_factory=list)
+    monthly: list[Monthly] = field(default_factory=list)
     models: list[ModelSection] = field(default_factory=list)
     events: pd.DataFrame = field(default_factory=lambda: _table(*EVENT_COLUMNS))
     run: pd.DataFrame = field(default_factory=lambda: _table(*RUN_COLUMNS))

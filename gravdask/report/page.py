@@ -15,12 +15,16 @@ from gravdask.report import components, timelines, wording
 from gravdask.report.choice import hierarchy_figure, selection_figure
 from gravdask.report.data import ModelSection, ReportData
 from gravdask.report.maps import station_map
+from gravdask.report.preprocessing import before_and_after, monthly_figure
 from gravdask.report.style import NO_DATA, component_colours, png_uri, short_names
 
 MAX_EVENTS = 60
 """Rows of the table of earthquakes; the strongest are kept."""
 MAX_EVENT_CHANNELS = 16
 """Columns of marks in that table; with more channels it gives counts."""
+_BEFORE_AFTER = (
+    "Record as calibrated, without tide, without the effect of the air, and as residual gravity, against time"
+)
 MAX_ROWS = 500
 """Rows of the quarantine list on the page; the CSV file has all."""
 
@@ -75,6 +79,10 @@ def _context(data: ReportData) -> dict[str, Any]:
         "remarked": any(wording.text(note) for note in data.stations["note"]),
         "snm": _image(timelines.snm_panels(data.snm), "Daily seismic noise magnitude of each channel against time"),
         "snm_left_out": max(0, len(data.snm) - timelines.MAX_PANELS),
+        "preprocessed": _preprocessed(data),
+        "monthly": _image(
+            monthly_figure(data.monthly), "Tidal factor and effect of the air of each gravimeter by months"
+        ),
         "refused": sorted(data.noise_refused.items()),
         "models": [_model(model, index) for index, model in enumerate(data.models)],
         "no_data_colour": NO_DATA,
@@ -90,6 +98,12 @@ def _context(data: ReportData) -> dict[str, Any]:
         "notes": data.notes,
         "references": data.references,
     }
+
+
+def _preprocessed(data: ReportData) -> list[tuple[str, Image]]:
+    """Figures of the records before and after preprocessing, by channel."""
+    made = ((record.channel, _image(before_and_after(record), _BEFORE_AFTER)) for record in data.preprocessed)
+    return [(channel, image) for channel, image in made if image is not None]
 
 
 def _image(figure: Figure | None, alt: str) -> Image | None:

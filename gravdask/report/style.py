@@ -100,14 +100,19 @@ def as_dates(time_ns: np.ndarray) -> np.ndarray:
     return np.asarray(time_ns, dtype=np.float64) / 86_400e9
 
 
+def plain_text(figure: Figure) -> None:
+    """Have a figure's texts drawn as they are written: a dollar sign starts no formula."""
+    for item in figure.findobj(Text):
+        item.set_parse_math(False)
+
+
 def png_uri(figure: Figure) -> str:
     """Draw a figure and return it as a ``data:`` address, the same for the same figure.
 
     Names are drawn as they are written: a dollar sign starts no formula, and a letter that the font lacks becomes an
     empty box without a warning, for the page's own text shows it.
     """
-    for item in figure.findobj(Text):
-        item.set_parse_math(False)
+    plain_text(figure)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)

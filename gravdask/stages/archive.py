@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import difflib
+import os
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,44 +14,76 @@ import pandas as pd
 
 from gravdask.archive.carry import all_roots, carry_over, refuse_emptied
 from gravdask.archive.index import ArchiveIndex, scan
+from gravdask.archive.locations import join
+from gravdask.archive.operator_log import LogRow
 from gravdask.archive.reader import ReadOptions
+from gravdask.archive.remote import local_copy, naming
 from gravdask.archive.stations import StationTable
-from gravdask.archive.traces import ChannelId
+from gravdask.archive.table_format import table_formats
 from gravdask.config import ArchiveConfig
 from gravdask.errors import ConfigError, GridError, ReadError, StationError, UnitsError
+from gravdask.execution import Runner
 from gravdask.grid import DAY_NS, ORIGIN_NS, SPAN_DAYS, Rate, record_blocks, utc_text
 from gravdask.preprocess.units import parse_unit
 from gravdask.stages.base import Context
-from gravdask.stages.channels import INTERNAL_UNITS, Calibration, Channel
+from gravdask.stages.description import create_channels, describe, evidence, link_pressure
+from gravdask.stages.index_file import load_index, save_index
 from gravdask.stages.placement import ChannelPlan, whole_archive
+from gravdask.stages.scanning import duplicate_notes, removal_notes, spread, teller
 from gravdask.stages.selection import matches
-from gravdask.store.layout import create_array, missing_value
+from gravdask.stages.stated import Stated, check_entries, corrected, load_log
+from gravdask.store.place import Place
 
-ALWAYS = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)
+__all__ = [
+    "Placed",
+    "create_channels",
+    "describe",
+    "duplicate_notes",
+    "emptied",
+    "evidence",
+    "index_path",
+    "known_index",
+    "link_pressure",
+    "plan_channels",
+    "read_options",
+    "scan_archive",
+    "station_table",
+]
 
 
-def station_table(settings: ArchiveConfig, metadata_files: tuple[Path, ...] = ()) -> tuple[StationTable, list[str]]:
-    """Coordinates and sensitivities: the user's file first, then StationXML found in the archive.
+def station_table(
+    settings: ArchiveConfig, metadata_files: tuple[Path | str, ...] = ()
+) -> tuple[StationTable, list[str]]:
+    """Coordinates and sensitivities: the user's files first, then metadata found in the archive.
+
+    What else the user states of channels, in the configuration and the operator's log, is checked here too.
 
     Returns
     -------
     table, notes
-        StationXML of the archive that cannot be read is left out with a note.
+        Metadata of the archive that cannot be read are left out with a note.
 
     Raises
     ------
     StationError
-        If the user's own file cannot be read or is wrong.
+        If a file that the user named cannot be read or is wrong.
+    ConfigError, ReadError
+        If an entry of ``[[archive.channels]]`` or a line of the operator's log is wrong.
     """
+    check_entries(settings)
+    load_log(settings)
     table, notes = StationTable(), []
-    if settings.stations:
-        path = Path(settings.stations).expanduser()
-        xml = path.suffix.lower() == ".xml"
-        table = StationTable.from_stationxml(path) if xml else StationTable.from_csv(path)
-    for path in metadata_files:
+    named = [Path(name).expanduser() for name in settings.station_files]
+    for path in named:
+        table = table + StationTable.from_file(path)
+    own = {os.path.abspath(path) for path in named}
+    for place in metadata_files:
+        if str(place) in own:
+            continue
         try:
-            table = table + StationTable.from_stationxml(path)
-        except StationError as error:
+            with local_copy(str(place)) as path, naming(str(place), path):
+                table = table + StationTable.from_file(path)
+        except (StationError, ReadError) as error:
             notes.append(str(error))
     return table, notes
 
@@ -73,10 +108,13 @@ def read_options(settings: ArchiveConfig, table: StationTable) -> ReadOptions:
         station_codes=table.codes,
         station=settings.station_pattern or None,
         network=settings.network,
+        irregular=settings.irregular,
+        irregular_interval_s=settings.irregular_interval,
+        tables=table_formats(settings.tables),
     )
 
 
-def index_path(context: Context) -> Path:
+def index_path(context: Context) -> Place:
     """Where the store keeps the index of its archive."""
     return context.store / "ledger" / "index.parquet"
 
@@ -84,13 +122,15 @@ def index_path(context: Context) -> Path:
 def known_index(context: Context) -> ArchiveIndex | None:
     """Index of the last scan, None if there is none that can be read."""
     try:
-        return ArchiveIndex.load(index_path(context)) if index_path(context).exists() else None
+        return load_index(index_path(context)) if index_path(context).exists() else None
     except ReadError as error:
         context.progress.say(f"scanning anew: {error}")
         return None
 
 
-def scan_archive(context: Context, table: StationTable, keep: bool = True) -> tuple[ArchiveIndex, list[str]]:
+def scan_archive(
+    context: Context, table: StationTable, keep: bool = True, runner: Runner | None = None
+) -> tuple[ArchiveIndex, list[str]]:
     """Scan the archive, looking only into files that changed since the last time, and keep the index.
 
     Folders that earlier runs added to the store still belong to its archive; gives notes on those that cannot be
@@ -104,6 +144,8 @@ def scan_archive(context: Context, table: StationTable, keep: bool = True) -> tu
         Stations, whose codes are looked for in file names.
     keep
         Whether to keep the index; not when only looking.
+    runner
+        Looks into the files if they are many.
 
     Raises
     ------
@@ -117,26 +159,21 @@ def scan_archive(context: Context, table: StationTable, keep: bool = True) -> tu
         msg = "no archive is named: give its folder, or set archive.paths in the configuration"
         raise ConfigError(msg)
     previous = known_index(context)
-    roots, absent = all_roots([Path(p).expanduser() for p in settings.paths], previous, settings.forget)
+    roots, absent = all_roots(settings.paths, previous, settings.forget)
     options = read_options(settings, table)
-    said = 0
-
-    def report(done: int, total: int, path: str) -> None:
-        nonlocal said
-        del path
-        if total >= 200 and done * 10 // total > said:
-            said = done * 10 // total
-            context.progress.say(f"scan: {done} of {total} files")
-
-    index = scan(roots, options, previous, report)
+    place = index_path(context)
+    checkpoint = partial(save_index, place) if keep else None
+    tell = teller(context.progress.say)
+    index = scan(roots, options, previous, tell, spread(runner), settings.digests, checkpoint)
     refuse_emptied(index, previous)
     index = carry_over(index, previous, absent)
-    if keep:
-        index.save(index_path(context))
-    return index, [
+    if keep and (previous is None or not index.equals(previous)):
+        save_index(place, index)
+    notes = [
         f"{root}: cannot be reached now; what came from it is kept as it is (drop it for good with archive.forget)"
         for root in absent
     ]
+    return index, [*notes, *removal_notes(previous, index), *duplicate_notes(index)]
 
 
 @dataclass(frozen=True)
@@ -166,19 +203,44 @@ def plan_channels(context: Context, index: ArchiveIndex) -> Placed:
     ReadError
         If nothing is left of the archive for the chosen stations and times.
     """
-    paths = index.files[["file", "root", "path", "digest"]].copy()
-    paths["path"] = [str(Path(r, p)) for r, p in zip(paths["root"], paths["path"], strict=True)]
-    traces = index.traces.merge(paths[["file", "path", "digest"]], on="file")
-    traces = traces[[matches(c, context.config.archive.select) for c in traces["channel"]]]
-    traces = traces[[matches(c, context.patterns) for c in traces["channel"]]]
-    if not _any_within(traces, *context.config.archive.span_ns()):
-        settings = context.config.archive
+    settings = context.config.archive
+    paths = index.files[["file", "root", "path", "digest", "format"]].copy()
+    paths["path"] = [join(r, p) for r, p in zip(paths["root"], paths["path"], strict=True)]
+    traces = index.traces.merge(paths[["file", "path", "digest", "format"]], on="file")
+    wanted = (settings.select, context.patterns)
+    chosen = {c for c in set(traces["channel"]) if all(matches(c, patterns) for patterns in wanted)}
+    traces = traces[traces["channel"].isin(chosen)]
+    log = load_log(settings)
+    stated = {str(name): Stated.of(str(name), settings, log) for name in set(traces["channel"])}
+    traces = corrected(traces, stated, read_options(settings, StationTable()))
+    if not _any_within(traces, *settings.span_ns()):
         span = f" between {settings.start or 'the beginning'} and {settings.end or 'the end'}"
         msg = f"no record of the stations {', '.join(settings.select)}{span}; see 'gravdask scan'"
         raise ReadError(msg)
     good, notes = _fitting(traces)
     good, problems = _covered(good)
-    return Placed(whole_archive(good, context.channels), notes, problems)
+    notes += _unmatched(settings, log, {str(name) for name in index.traces["channel"]} | set(context.channels))
+    return Placed(whole_archive(good, context.channels, stated), notes, problems)
+
+
+def _unmatched(settings: ArchiveConfig, log: tuple[LogRow, ...], names: set[str]) -> list[str]:
+    """Patterns that a person wrote and no channel of the archive or the store fits: slips of the pen."""
+    plain = {name.split("@")[0] for name in names} | names
+    written = [(f"[[archive.channels]] {e.pattern!r}", e.pattern) for e in settings.channels]
+    written += [(f"line {row.line} of {row.source} ({row.pattern!r})", row.pattern) for row in log]
+    return [
+        f"{what} fits no channel{_nearest(pattern, plain)}; correct it, or see the names with 'gravdask scan'"
+        for what, pattern in written
+        if not any(matches(name, (pattern,)) for name in plain)
+    ]
+
+
+def _nearest(pattern: str, names: set[str]) -> str:
+    """Ask whether a name of the same form was meant, if one is near."""
+    parts = pattern.count(".") + 1
+    forms = {".".join(n.split(".")[:2]) if parts == 2 else n.split(".")[1] if parts == 1 else n for n in names}
+    near = difflib.get_close_matches(pattern, sorted(forms), n=1, cutoff=0.4)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _any_within(traces: pd.DataFrame, first_ns: int | None, last_ns: int | None) -> bool:
@@ -232,132 +294,3 @@ def emptied(context: Context, plans: list[ChannelPlan]) -> list[ChannelPlan]:
         ChannelPlan(c.name, c.rate, list(c.phases), c.dtype, c.decimals, c.kind, (), (None, None, None), [])
         for c in gone
     ]
-
-
-def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]]:
-    """Join what files and metadata say of a channel; gives notes on what is unknown or contradictory."""
-    identity = ChannelId.parse(plan.name.split("@")[0])
-    extent = (min(p.start for p in plan.placements), max(p.stop for p in plan.placements))
-    notes: list[str] = []
-    latitude, longitude, elevation = plan.location
-    try:
-        known = table.lookup(identity)
-    except StationError as error:
-        notes.append(str(error))
-        known = None
-    if known is not None and known.has_coordinates:
-        latitude, longitude = known.latitude, known.longitude
-        elevation = known.elevation if known.elevation is not None else elevation
-    quantity, unit, calibrations = _calibration(plan, identity, table, notes)
-    channel = Channel(
-        name=plan.name,
-        rate=plan.rate,
-        phases=tuple(plan.phases),
-        dtype=plan.dtype,
-        decimals=plan.decimals,
-        kind=plan.kind,
-        quantity=quantity,
-        source_unit=unit,
-        latitude=latitude,
-        longitude=longitude,
-        elevation=elevation,
-        calibrations=calibrations,
-        pressure="",
-        extent=extent,
-    )
-    if not channel.located and plan.kind in {"gravity", "seismic"}:
-        notes.append(
-            f"{plan.name}: no coordinates, so no tide is subtracted and no earthquake window predicted; "
-            "give them with --stations (CSV or StationXML)"
-        )
-    return channel, notes
-
-
-def _calibration(
-    plan: ChannelPlan, identity: ChannelId, table: StationTable, notes: list[str]
-) -> tuple[str, str, tuple[Calibration, ...]]:
-    """Quantity, stated unit and calibration table of a channel."""
-    stated = plan.units[0] if plan.units else ""
-    if len(plan.units) > 1:
-        notes.append(f"{plan.name}: its files state several units ({', '.join(plan.units)}); {stated} is taken")
-    try:
-        unit = parse_unit(stated) if stated else None
-    except UnitsError as error:
-        notes.append(f"{plan.name}: {error}; its record stays in the numbers of the source")
-        unit = None
-    if unit is not None and unit.kind != "counts":
-        entry = Calibration(*ALWAYS, unit.factor, 0.0, INTERNAL_UNITS[unit.kind])
-        return unit.kind, stated, (entry,)
-    entries = []
-    for item in table.entries:
-        about = item.metadata
-        if not (item.fits(identity) and about.sensitivity and about.input_unit):
-            continue
-        try:
-            physical = parse_unit(about.input_unit)
-        except UnitsError:
-            continue
-        if physical.kind in {"acceleration", "pressure"}:
-            start = ALWAYS[0] if about.start_ns is None else about.start_ns
-            end = ALWAYS[1] if about.end_ns is None else about.end_ns
-            factor = physical.factor / about.sensitivity
-            entries.append((physical.kind, Calibration(start, end, factor, 0.0, INTERNAL_UNITS[physical.kind])))
-    kinds = {kind for kind, _ in entries}
-    if len(kinds) == 1:
-        return kinds.pop(), stated or "counts", _disjoint([e for _, e in entries])
-    return "counts", stated or "counts", (Calibration(*ALWAYS, 1.0, 0.0, "counts"),)
-
-
-def _disjoint(entries: list[Calibration]) -> tuple[Calibration, ...]:
-    """Epochs in their order, each cut where the next begins; one that repeats another is dropped."""
-    ordered = sorted(set(entries), key=lambda e: e.start_ns)
-    kept: list[Calibration] = []
-    for entry in ordered:
-        if kept and kept[-1].end_ns > entry.start_ns:
-            if kept[-1].factor == entry.factor:
-                kept[-1] = replace(kept[-1], end_ns=max(kept[-1].end_ns, entry.end_ns))
-                continue
-            kept[-1] = replace(kept[-1], end_ns=entry.start_ns)
-        kept.append(entry)
-    return tuple(kept)
-
-
-def link_pressure(channels: dict[str, Channel]) -> dict[str, Channel]:
-    """Link every channel to its station's air pressure: that of the same rate first, then by name."""
-    barometers = sorted((c for c in channels.values() if c.quantity == "pressure"), key=lambda c: c.name)
-    linked = {}
-    for name, channel in channels.items():
-        own = [(b.rate != channel.rate, b.name) for b in barometers if b.station == channel.station]
-        linked[name] = replace(channel, pressure=min(own)[1] if own and channel.kind == "gravity" else "")
-    return linked
-
-
-def create_channels(context: Context, plans: list[ChannelPlan], table: StationTable) -> list[str]:
-    """Write what is known of the planned channels into the store and make their records; gives notes."""
-    notes: list[str] = []
-    found = dict(context.channels)
-    for plan in plans:
-        channel, remarks = describe(plan, table)
-        notes += remarks
-        known = context.channels.get(plan.name)
-        if known is not None:
-            extent = (min(known.extent[0], channel.extent[0]), max(known.extent[1], channel.extent[1]))
-            channel = replace(channel, extent=extent)
-            if (known.dtype, known.decimals) != (channel.dtype, channel.decimals):
-                notes.append(
-                    f"{plan.name}: wider numbers ({channel.dtype}, {channel.decimals} decimals) need the whole record "
-                    "to be written again"
-                )
-        found[plan.name] = channel
-    root = context.root(create=True)
-    for name, channel in link_pressure(found).items():
-        if channel == context.channels.get(name):
-            continue
-        raw = root.require_group(f"{name}/raw")
-        attributes: dict[str, Any] = {"long_name": "record", "units": channel.source_unit, "coordinates": ""}
-        if channel.dtype.startswith("int"):
-            attributes |= {"scale_factor": 10.0**-channel.decimals, "missing_value": missing_value(channel.dtype)}
-        create_array(raw, "record", record_blocks(channel.rate), ("time",), channel.dtype, attributes=attributes)
-        raw.attrs.put({"channel": channel.to_attributes()})
-    context.reload()
-    return notes

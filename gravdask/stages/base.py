@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,12 @@ from numpy.typing import NDArray
 from gravdask.config import Config, digest
 from gravdask.preprocess.pressure import NOMINAL_ADMITTANCE
 from gravdask.progress import Progress
-from gravdask.stages.channels import Channel, RecordReader, load_channels
+from gravdask.stages.channels import Channel, RecordReader, feature_channel, load_channels
 from gravdask.stages.selection import matches
 from gravdask.store.layout import open_root
 from gravdask.store.ledger import Ledger, Record
+from gravdask.store.place import Place, place_of
+from gravdask.store.presence import Presence
 
 VERSIONS = {
     "convert": 1,
@@ -31,6 +32,9 @@ VERSIONS = {
     "report": 2,
 }
 """Raised by one when a stage's values change for the same input and configuration; part of every fingerprint."""
+
+UNREAD = "unread"
+"""Stands for the digest of inputs that could not be read."""
 
 
 @dataclass
@@ -57,15 +61,23 @@ class Context:
     part: tuple[int, int] = (0, 1)
     patterns: tuple[str, ...] = ("*",)
     channels: dict[str, Channel] = field(default_factory=dict)
+    _presence: Presence | None = None
 
     @property
-    def store(self) -> Path:
-        """Folder of the store."""
-        return self.config.store_path
+    def store(self) -> Place:
+        """Place of the store."""
+        return place_of(self.config)
+
+    @property
+    def presence(self) -> Presence:
+        """Shards that are really there, as far as they were listed."""
+        if self._presence is None:
+            self._presence = Presence(self.store)
+        return self._presence
 
     def root(self, create: bool = False) -> zarr.Group:
-        """Root group of the store."""
-        return open_root(self.store, create=create)
+        """Root group of the store, to be written below where ``create`` says so."""
+        return open_root(self.store, write=create)
 
     def reload(self) -> None:
         """Read the channels' attributes from the store."""
@@ -81,6 +93,10 @@ class Context:
         """Chosen channels that carry ground motion: everything but air pressure."""
         return [c for c in self.chosen() if c.kind in {"gravity", "seismic"}]
 
+    def features(self) -> list[Channel]:
+        """Chosen channels that carry ground motion as their features see them: at the rate of the features."""
+        return [feature_channel(c, self.config.preprocess) for c in self.signals()]
+
     def reader(self, channel: Channel, estimated: bool = True) -> RecordReader:
         """Make the reader of a channel's record with the admittance and the drift that apply to it.
 
@@ -95,20 +111,24 @@ class Context:
         settings = self.config.preprocess
         admittance = NOMINAL_ADMITTANCE if settings.admittance == "regressed" else settings.admittance
         drift = 0.0
+        # Sizes that the log states hold until the calibrate stage has looked at them.
+        steps = [(int(when), float(size)) for when, size in channel.log_steps if size is not None]
         record = self.ledger.get("calibrate", channel.name, -1)
         if estimated and record is not None and record.finished:
+            steps = [(int(when), float(size)) for when, size in record.info.get("steps", steps)]
             drift = float(record.info.get("drift") or 0.0) if settings.drift else 0.0
             if settings.admittance == "regressed":
                 admittance = float(record.info.get("admittance") or NOMINAL_ADMITTANCE)
         pressure = self.channels.get(channel.pressure)
-        return RecordReader(self.store, channel, pressure, settings, admittance, drift, seams=estimated)
+        known = tuple(steps) if estimated else ()
+        return RecordReader(self.store, channel, pressure, settings, admittance, drift, seams=estimated, steps=known)
 
     def record_content(self, channel: Channel) -> dict[int, str]:
         """Digest of every chunk of a channel's record that holds something, by chunk number."""
         return {
             int(chunk): text
-            for record in self.ledger.of_stage("convert")
-            if record.channel == channel.name and record.finished
+            for record in self.ledger.of_stage("convert", channel.name)
+            if record.finished
             for chunk, text in record.content.items()
         }
 
@@ -138,6 +158,11 @@ class Task:
     cells: dict[str, str]
     stale: tuple[int, ...]
     payload: dict[str, Any]
+
+    def without(self, parts: Iterable[int]) -> Task:
+        """Give the task with some parts whose inputs could not be had: a later run finds these parts stale."""
+        missed = dict.fromkeys(map(str, parts), UNREAD)
+        return replace(self, fingerprint="", cells=self.cells | missed) if missed else self
 
     def record(self, status: str = "done", **values: Any) -> Record:  # noqa: ANN401
         """Record of this unit as it stands in the ledger."""
@@ -218,7 +243,7 @@ def make_task(
     payload: dict[str, Any],
     inside: Callable[[int], bool] = anywhere,
 ) -> Task | None:
-    """Compare a unit with the ledger; None where nothing is to be done.
+    """Compare a unit with the ledger, and the ledger with the store; None where nothing is to be done.
 
     Parameters
     ----------
@@ -234,12 +259,13 @@ def make_task(
         they cannot stay, because all parts are stale, they are done again with the rest.
     """
     record = context.ledger.get(stage, channel, unit)
+    finished = record is not None and record.finished and not context.presence.lacks(record)
     kept = record.cells if record is not None else {}
-    stays = record is not None and record.finished and record.info.get("settings") == settings
+    stays = record is not None and finished and record.info.get("settings") == settings
     asked = {c: d for c, d in cells.items() if inside(int(c)) or (not stays and c in kept)}
     cells = asked | ({c: d for c, d in kept.items() if not inside(int(c))} if stays else {})
     fingerprint = digest(VERSIONS[stage], settings, cells)
-    if record is not None and record.finished and record.fingerprint == fingerprint:
+    if record is not None and finished and record.fingerprint == fingerprint:
         return None
     if record is None and not cells:
         return None
@@ -265,9 +291,9 @@ def unit_of(shard: int, cell: int) -> tuple[int]:
 
 def known_units(context: Context, stage: str, channel: str) -> set[int]:
     """Units of a channel that the ledger knows: they must be looked at even when no input is left."""
-    return {r.unit for r in context.ledger.of_stage(stage) if r.channel == channel and r.unit >= 0}
+    return {r.unit for r in context.ledger.of_stage(stage, channel) if r.unit >= 0}
 
 
 def content_digest(values: NDArray[Any]) -> str:
     """Short digest of an array's bytes."""
-    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=8).hexdigest()
+    return hashlib.blake2b(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, digest_size=8).hexdigest()

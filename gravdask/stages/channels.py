@@ -1,9 +1,17 @@
-"""A channel of the store: what its attributes say, and how its record is read in physical units."""
+"""A channel's record in physical units, and the chain that makes residual gravity of it.
+
+The chain of a record, each step on or off by its key in ``[preprocess]``: calibration table, operator's masks, spikes,
+steps, decimation, response, drift, tide, pressure. All but the first three are linear and none but a shift in time
+changes with time, so that those that only subtract a function of time (drift, tide, pressure) come last, at the rate
+wanted, and the response is taken out after decimation, where its filter is a hundred times shorter. Steps that look at
+neighbours state their halo, and `RecordReader.reach` their sum; a value never depends on the span asked for.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +19,38 @@ import zarr
 from numpy.typing import NDArray
 
 from gravdask.config import PreprocessConfig
-from gravdask.errors import StoreError
-from gravdask.grid import DAY_NS, ORIGIN_NS, SECOND_NS, Grid, Rate, day_span, record_blocks
+from gravdask.grid import DAY_NS, ORIGIN_NS, SECOND_NS, day_span, record_blocks
 from gravdask.preprocess.chain import residual
+from gravdask.preprocess.decimate import decimate_span, decimation, factor_between
+from gravdask.preprocess.deconvolution import deconvolve, lengths_of
+from gravdask.preprocess.deconvolution import reach as response_reach
 from gravdask.preprocess.pressure import normal_pressure, pressure_at, repair_pressure
+from gravdask.preprocess.spikes import halo_samples, mask_spikes
+from gravdask.preprocess.steps import subtract_steps
+from gravdask.stages.channel_attributes import (
+    INTERNAL_UNITS,
+    Calibration,
+    Channel,
+    feature_channel,
+    removes_response,
+    response_fault,
+)
 from gravdask.store.layout import channel_names, missing_value, open_root, read_span, sub_array
+
+__all__ = [
+    "INTERNAL_UNITS",
+    "Calibration",
+    "Channel",
+    "RecordReader",
+    "chain_of",
+    "feature_channel",
+    "load_channels",
+    "physical",
+    "raw_chunks",
+    "reach_of",
+    "removes_response",
+    "response_fault",
+]
 
 Array = NDArray[np.float64]
 PRESSURE_BRIDGE_NS = 600 * SECOND_NS
@@ -24,135 +59,21 @@ LEAST_DAILY_PRESSURE = 0.9
 """Least share of a day's pressure with which the day is corrected for it."""
 SEAM_SAMPLES = 16
 """Samples left out where corrected days meet uncorrected ones: more than any transform bridges."""
-INTERNAL_UNITS = {"acceleration": "nm s-2", "pressure": "hPa", "velocity": "nm s-1"}
-"""Unit of each kind of quantity inside gravdask."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """From a source's numbers to physical units over a stretch of time.
-
-    Attributes
-    ----------
-    start_ns, end_ns
-        The stretch [ns since 1970].
-    factor, offset
-        physical = factor x number + offset.
-    unit
-        Unit of the result; ``counts`` where the physical unit is unknown.
-    """
-
-    start_ns: int
-    end_ns: int
-    factor: float
-    offset: float
-    unit: str
-
-
-@dataclass(frozen=True)
-class Channel:
-    """What is known of a channel.
-
-    Attributes
-    ----------
-    name
-        Group of the channel in the store, ``NET.STA.LOC.CHA``.
-    rate
-        Sampling rate.
-    phases
-        (from sample, phase [ns]) of each span of constant phase, in order.
-    dtype, decimals
-        How the numbers are kept: true value = number x 10^-decimals.
-    kind
-        ``gravity``, ``pressure``, ``seismic`` or ``other``.
-    quantity
-        ``acceleration``, ``pressure``, ``velocity`` or ``counts``: what the calibrated record is.
-    source_unit
-        Unit as the file, the metadata or the user states it, '' if none does.
-    latitude, longitude, elevation
-        Degrees and metres, None where unknown.
-    calibrations
-        The calibration table.
-    pressure
-        Channel of the station's air pressure, '' if it has none.
-    extent
-        First and last sample + 1 that any file of the archive holds.
-    """
-
-    name: str
-    rate: Rate
-    phases: tuple[tuple[int, int], ...]
-    dtype: str
-    decimals: int
-    kind: str
-    quantity: str
-    source_unit: str
-    latitude: float | None
-    longitude: float | None
-    elevation: float | None
-    calibrations: tuple[Calibration, ...]
-    pressure: str
-    extent: tuple[int, int]
-
-    @property
-    def station(self) -> str:
-        """Network and station code, ``NET.STA``."""
-        return ".".join(self.name.split(".")[:2])
-
-    @property
-    def located(self) -> bool:
-        """Whether the coordinates are known."""
-        return self.latitude is not None and self.longitude is not None
-
-    @property
-    def grid(self) -> Grid:
-        """Grid of the channel's first span."""
-        return Grid(self.rate, self.phases[0][1])
-
-    def times_ns(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Times of the samples ``[start, stop)`` [ns since 1970], each with the phase of its span."""
-        times = Grid(self.rate, 0).times_ns(start, stop)
-        edges = [start, *(min(max(first, start), stop) for first, _ in self.phases[1:]), stop]
-        for (_, phase), begin, end in zip(self.phases, edges[:-1], edges[1:], strict=True):
-            times[begin - start : end - start] += phase
-        return times
-
-    def to_attributes(self) -> dict[str, Any]:
-        """Contents as attributes that JSON can hold."""
-        values = asdict(self)
-        values["rate"] = str(self.rate)
-        values["calibrations"] = [asdict(c) for c in self.calibrations]
-        del values["name"]
-        return values
-
-    @classmethod
-    def from_attributes(cls, name: str, values: dict[str, Any]) -> Channel:
-        """Read back what `to_attributes` gave.
-
-        Raises
-        ------
-        StoreError
-            If the attributes are not of that form.
-        """
-        try:
-            return cls(
-                name=name,
-                **{
-                    **values,
-                    "rate": Rate.parse(values["rate"]),
-                    "phases": tuple((int(a), int(b)) for a, b in values["phases"]),
-                    "calibrations": tuple(Calibration(**c) for c in values["calibrations"]),
-                    "extent": (int(values["extent"][0]), int(values["extent"][1])),
-                },
-            )
-        except (KeyError, TypeError) as error:
-            msg = f"channel {name}: its attributes are not gravdask's ({error}); convert the archive again"
-            raise StoreError(msg) from error
 
 
 def load_channels(root: zarr.Group) -> dict[str, Channel]:
     """All channels of a store by name."""
     return {n: Channel.from_attributes(n, dict(root[f"{n}/raw"].attrs)["channel"]) for n in channel_names(root)}  # type: ignore[arg-type]
+
+
+def source_numbers(channel: Channel, numbers: NDArray[Any]) -> Array:
+    """Bring stored numbers to those of the source, float64, NaN where missing, shape (n,)."""
+    values = np.array(numbers, np.float64)
+    if numbers.dtype.kind == "i":
+        values[numbers == missing_value(numbers.dtype)] = np.nan
+    if channel.decimals:
+        values /= 10.0**channel.decimals
+    return values
 
 
 def physical(channel: Channel, numbers: NDArray[Any], start: int) -> Array:
@@ -173,11 +94,7 @@ def physical(channel: Channel, numbers: NDArray[Any], start: int) -> Array:
         float64, NaN where a sample is missing or where none of several epochs covers it; nm s⁻², hPa, nm s⁻¹ or
         counts by the channel's quantity.
     """
-    values = np.array(numbers, np.float64)
-    if numbers.dtype.kind == "i":
-        values[numbers == missing_value(numbers.dtype)] = np.nan
-    if channel.decimals:
-        values /= 10.0**channel.decimals
+    values = source_numbers(channel, numbers)
     if len(channel.calibrations) == 1:
         only = channel.calibrations[0]
         return np.asarray(values * only.factor + only.offset)
@@ -192,6 +109,80 @@ def physical(channel: Channel, numbers: NDArray[Any], start: int) -> Array:
     return values
 
 
+def masks_spikes(channel: Channel, settings: PreprocessConfig) -> bool:
+    """Whether wild samples are left out of a channel's features: gravimeters' only."""
+    return settings.spikes and channel.kind == "gravity"
+
+
+def chain_of(channel: Channel, settings: PreprocessConfig, features: bool = True) -> tuple[tuple[str, int], ...]:
+    """Name the steps that a channel's record goes through, in their order, each with its halo.
+
+    Returns
+    -------
+    steps
+        Name, and samples on either side, at the rate at which the step works, that a value follows from. The response
+        works on whole blocks of the absolute grid and reads at most one more.
+    """
+    gravity = channel.kind == "gravity" and channel.quantity == "acceleration"
+    factor = factor_between(channel.record.rate, channel.rate)
+    steps: list[tuple[str, int]] = []
+    deconvolves = removes_response(channel, settings)
+    if channel.calibrations and not deconvolves:
+        steps.append(("calibrate", 0))
+    if settings.masks and channel.masks:
+        steps.append(("masks", 0))
+    if features and masks_spikes(channel, settings):
+        steps.append(("spikes", halo_samples(channel.record.rate.hz)))
+    if features and settings.steps and gravity and channel.log_steps:
+        steps.append(("steps", 0))
+    if factor > 1:
+        steps.append(("decimate", decimation(factor).halo))
+    if deconvolves:
+        steps.append(("response", lengths_of(channel.rate.hz, settings.band[0]).halo))
+    if gravity:
+        applies = {
+            "drift": features and settings.drift,
+            "tide": settings.tide and channel.located and not channel.tide_applied,
+            "pressure": settings.pressure and bool(channel.pressure),
+        }
+        steps += [(name, 0) for name, applied in applies.items() if applied]
+    return tuple(steps)
+
+
+def reach_of(
+    channel: Channel, settings: PreprocessConfig, features: bool = True
+) -> Callable[[int, int], tuple[int, int]]:
+    """Say which samples of the store the residual of the samples ``[start, stop)`` follows from.
+
+    Parameters
+    ----------
+    channel
+        The channel, or what `feature_channel` makes of it, whose samples are meant.
+    settings
+        The ``[preprocess]`` section.
+    features
+        Whether the residual is that of the features, in which spikes are looked for.
+
+    Returns
+    -------
+    reach
+        From a range of the channel's samples to a range of the samples in the store.
+    """
+    deconvolves = removes_response(channel, settings)
+    factor = factor_between(channel.record.rate, channel.rate)
+    beside = halo_samples(channel.record.rate.hz) if features and masks_spikes(channel, settings) else 0
+
+    def reach(start: int, stop: int) -> tuple[int, int]:
+        """Add up the halos of the steps, from the last one to the first."""
+        if deconvolves:
+            start, stop = response_reach(channel.rate.hz, settings.band, start, stop)
+        if factor > 1:
+            start, stop = decimation(factor).reach(start, stop)
+        return start - beside, stop + beside
+
+    return reach
+
+
 @dataclass(frozen=True)
 class RecordReader:
     """Reads a channel's record, and the residual gravity made from it.
@@ -199,9 +190,10 @@ class RecordReader:
     Attributes
     ----------
     store
-        Folder of the store.
+        Place of the store.
     channel, pressure
-        The channel, and its station's air pressure if it has one.
+        The channel, or a view of it (`feature_channel`) whose samples are then meant; its station's air pressure if it
+        has one.
     settings
         The ``[preprocess]`` section.
     admittance
@@ -209,49 +201,119 @@ class RecordReader:
     drift
         Straight drift [nm s⁻² per day], as estimated over the whole record.
     seams
-        Whether to leave samples out where days with and without a pressure correction meet; not where every day is
-        looked at by itself.
+        True for features, False for noise, which looks at every day by itself and at gravity unrepaired: whether to
+        leave samples out where days with and without a pressure correction meet, and spikes.
+    steps
+        (time [ns since 1970], size [nm s⁻²]) of steps to subtract.
     """
 
-    store: Path
+    store: Any
     channel: Channel
     pressure: Channel | None
     settings: PreprocessConfig
     admittance: float
     drift: float = 0.0
     seams: bool = True
+    steps: tuple[tuple[int, float], ...] = ()
+
+    def source(self, start: int, stop: int) -> Array:
+        """Samples ``[start, stop)`` of the record in the source's own numbers, what the log masks left out."""
+        recorded = self.channel.record
+        array = sub_array(open_root(self.store), f"{recorded.name}/raw/record")
+        return self._masked(source_numbers(recorded, read_span(array, start, stop)), start)
 
     def physical(self, start: int, stop: int) -> Array:
-        """Samples ``[start, stop)`` in physical units, float64, NaN where missing; beyond the array all missing."""
-        array = sub_array(open_root(self.store), f"{self.channel.name}/raw/record")
-        return physical(self.channel, read_span(array, start, stop), start)
+        """Samples ``[start, stop)`` of the record in physical units, float64, NaN where missing or masked by the log.
+
+        Samples of the record itself, whatever the rate of a view; beyond the array all missing.
+        """
+        recorded = self.channel.record
+        array = sub_array(open_root(self.store), f"{recorded.name}/raw/record")
+        return self._masked(physical(recorded, read_span(array, start, stop), start), start)
+
+    def _masked(self, values: Array, start: int) -> Array:
+        """Leave out what the operator's log marks, in place."""
+        if self.channel.masks and self.settings.masks and values.size:
+            times = self.channel.record.times_ns(start, start + values.size)
+            for first, last, _ in self.channel.masks:
+                values[(times >= first) & (times < last)] = np.nan
+        return values
+
+    @property
+    def _is_gravity(self) -> bool:
+        """Whether tide, air, drift and steps are in the record: a seismometer's holds none of them."""
+        return self.channel.kind == "gravity" and self.channel.quantity == "acceleration"
+
+    @property
+    def removes_response(self) -> bool:
+        """Whether the response is taken out."""
+        return removes_response(self.channel, self.settings)
+
+    def reach(self, start: int, stop: int) -> tuple[int, int]:
+        """Samples of the store that `residual` of ``[start, stop)`` follows from."""
+        return reach_of(self.channel, self.settings, self.seams)(start, stop)
 
     def residual(self, start: int, stop: int) -> Array:
-        """Residual gravity of the samples ``[start, stop)`` [nm s⁻²], NaN in gaps; channels in counts unchanged."""
-        values = self.physical(start, stop)
-        if self.channel.quantity != "acceleration" or not np.isfinite(values).any():
+        """Residual gravity of the samples ``[start, stop)`` [nm s⁻²], NaN in gaps; channels in counts unchanged.
+
+        Seismometers whose response is known are in acceleration within the band of the configuration.
+        """
+        values = self._ground(start, stop)
+        if not self._is_gravity or not np.isfinite(values).any():
             return values
-        # A seismometer's record holds neither tide nor air pressure: subtracting them would put them in.
-        if self.channel.kind != "gravity":
+        return self._reduced(values, self.channel.times_ns(start, stop))
+
+    def _ground(self, start: int, stop: int) -> Array:
+        """Ground motion at the channel's rate: calibrated, cleaned, decimated, response taken out."""
+        factor = factor_between(self.channel.record.rate, self.channel.rate)
+        read = self._cleaned if factor == 1 else partial(decimate_span, decimation(factor), self._cleaned)
+        if not self.removes_response:
+            return read(start, stop)
+        channel = self.channel
+        return deconvolve(channel.responses, read, channel.times_ns, channel.rate.hz, self.settings.band, start, stop)
+
+    def _cleaned(self, start: int, stop: int) -> Array:
+        """Samples of the record calibrated, or in counts for a response to come, without spikes and steps."""
+        if self.removes_response:
+            return self.source(start, stop)
+        if not (self.seams and masks_spikes(self.channel, self.settings)):
+            return self._levelled(self.physical(start, stop), start)
+        rate = self.channel.record.rate.hz
+        beside = halo_samples(rate)
+        values = self.physical(start - beside, stop + beside)
+        values[mask_spikes(values, rate)] = np.nan
+        return self._levelled(values[beside : values.size - beside], start)
+
+    def _levelled(self, values: Array, start: int) -> Array:
+        """Subtract the steps from a gravimeter's record."""
+        if not (self.steps and self.settings.steps and self._is_gravity):
             return values
-        times = self.channel.times_ns(start, stop)
+        return subtract_steps(values, self.channel.record.times_ns(start, start + values.size), self.steps)
+
+    def _reduced(self, values: Array, times: NDArray[np.int64]) -> Array:
+        """Subtract drift, tide and the effect of the air."""
+        channel = self.channel
         if self.drift:
             values = values - self.drift * ((times - ORIGIN_NS) / DAY_NS)
         pressure, seams = (
             self._pressure_by_days(times) if self.settings.pressure else (None, np.zeros(len(times), bool))
         )
-        cleaned = residual(
-            values,
-            times,
+        reduced = partial(
+            residual,
             factor=1.0,
-            latitude=self.channel.latitude,
-            longitude=self.channel.longitude,
-            elevation=self.channel.elevation,
+            elevation=channel.elevation,
             pressure_hpa=pressure,
             tidal_factor=self.settings.tidal_factor,
             admittance=self.admittance,
-            tide=self.settings.tide,
-        ).values
+            tide=self.settings.tide and not channel.tide_applied,
+            tide_model=self.settings.tide_model,
+        )
+        cleaned = reduced(values, times, latitude=channel.latitude, longitude=channel.longitude).values
+        for first, last, latitude, longitude, _ in channel.places:
+            here = (times >= first) & (times < last)
+            if here.any() and (latitude, longitude) != (channel.latitude, channel.longitude):
+                moved = reduced(values, times, latitude=latitude, longitude=longitude).values
+                cleaned[here] = moved[here]
         cleaned[seams] = np.nan
         return cleaned
 
@@ -284,7 +346,7 @@ class RecordReader:
 
     def _is_corrected(self, day: int) -> bool | None:
         """Whether a UTC day (counted from 1970) has pressure enough; None if it has no gravity to correct."""
-        gravity = self._valid_share(self.channel, day)
+        gravity = self._valid_share(self.channel.record, day)
         if not gravity or self.pressure is None:
             return None
         return self._valid_share(self.pressure, day) >= LEAST_DAILY_PRESSURE * gravity
@@ -302,7 +364,7 @@ class RecordReader:
             return None
         grid = self.pressure.grid
         start, stop = grid.locate(int(times_ns[0]))[0] - 2, grid.locate(int(times_ns[-1]))[0] + 3
-        values = replace(self, channel=self.pressure, pressure=None).physical(start, stop)
+        values = replace(self, channel=self.pressure, pressure=None, steps=()).physical(start, stop)
         bridge = round(PRESSURE_BRIDGE_NS / grid.rate.interval_ns)
         return pressure_at(
             times_ns, self.pressure.times_ns(start, stop), repair_pressure(values, bridge), PRESSURE_BRIDGE_NS

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from gravdask.stages.scatter import network_for
 from gravdask.stages.selection import model_channels
 from gravdask.store.layout import create_array, open_root, read_span, sub_array, write_unit
 from gravdask.store.ledger import Record
+from gravdask.store.place import Place
 
 FIRST_DAYS = 30
 
@@ -33,7 +33,7 @@ def models_of(context: Context) -> dict[str, str]:
     """Digest of the current model of each rate among the chosen channels."""
     root = context.root()
     found = {}
-    for channel in model_channels(context.signals(), context.config.fit.channels):
+    for channel in model_channels(context.features(), context.config.fit.channels):
         network = network_for(channel.rate, context.config.scattering)
         present = current_digest(root, str(channel.rate), network.digest)
         if present:
@@ -45,7 +45,7 @@ def add_channels(context: Context, runner: Runner) -> list[str]:
     """Freeze medians for channels that came after the fit; gives notes on them."""
     notes = []
     models = models_of(context)
-    for channel in model_channels(context.signals(), context.config.fit.channels):
+    for channel in model_channels(context.features(), context.config.fit.channels):
         if str(channel.rate) not in models:
             continue
         model = load_model(context.store, str(channel.rate), models[str(channel.rate)])
@@ -71,7 +71,7 @@ def _add_channel(context: Context, channel: Channel, model: Model, runner: Runne
         if np.isnan(result.medians.column).all():
             return f"{channel.name}: not classified: its record has no energy at any period"
         if result.rows >= ALMOST * least:
-            group: Any = open_root(context.store, create=True)[model_path(model.rate, model.digest)]
+            group: Any = open_root(context.store, write=True)[model_path(model.rate, model.digest)]
             save_medians(group, channel.name, result.medians)
             return f"{channel.name}: not in the fit; classified with medians of its own first {FIRST_DAYS} days"
     return f"{channel.name}: not classified: too few valid frames for medians of its own (fit.min_days)"
@@ -82,14 +82,14 @@ def plan(context: Context) -> Plan:
     made: list[Task | None] = []
     models = models_of(context)
     loaded = {rate: load_model(context.store, rate, d) for rate, d in models.items()}
-    for channel in model_channels(context.signals(), context.config.fit.channels):
+    for channel in model_channels(context.features(), context.config.fit.channels):
         model = loaded.get(str(channel.rate))
         medians = model.medians_of(channel.name) if model is not None else None
         if model is None or medians is None:
             continue
         settings = digest(VERSIONS["classify"], model.digest, medians.path.tolist(), medians.column.tolist())
-        for record in context.ledger.of_stage("scatter"):
-            if record.channel != channel.name or not record.finished:
+        for record in context.ledger.of_stage("scatter", channel.name):
+            if not record.finished:
                 continue
             cells = {"0": digest(record.fingerprint, record.content)} if record.cells else {}
             payload = {
@@ -123,7 +123,7 @@ def prepare(context: Context, tasks: list[Task]) -> None:
 
 
 @cache
-def _model(store: Path, rate: str, digest_: str) -> Model:
+def _model(store: Place, rate: str, digest_: str) -> Model:
     """Model, read once a process; it is immutable under its digest."""
     return load_model(store, rate, digest_)
 
@@ -135,8 +135,10 @@ def work(task: Task) -> Record:
     model = _model(payload["store"], payload["rate"], payload["model"])
     medians: Medians = payload["medians"]
     blocks: Blocks = payload["blocks"]
-    root = open_root(payload["store"], create=True)
+    root = open_root(payload["store"], write=True)
     start, stop = blocks.unit_span(task.unit)
+    if not task.cells and start >= blocks.length:  # of another rate or frame, configured before
+        return task.record("empty", info={"settings": payload["settings"], "frames": 0})
     component = np.full(blocks.shard, -1, np.int8)
     posterior = np.full((blocks.shard, model.n_components), np.nan, np.float32)
     likelihood = np.full(blocks.shard, np.nan, np.float32)

@@ -9,14 +9,16 @@ between equals from the file of the lower digest.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from pathlib import Path
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gravdask.archive.reader import ReadOptions, read_file
+from gravdask.archive.reader import ReadOptions
+from gravdask.archive.remote import UnreachableError, open_source
 from gravdask.archive.traces import Trace
 from gravdask.config import digest
 from gravdask.errors import ReadError
@@ -67,10 +69,12 @@ def plan(context: Context, channels: list[ChannelPlan], options: ReadOptions) ->
 
 def _cells(channel: ChannelPlan, blocks: Blocks) -> dict[int, str]:
     """Digest, for every chunk that a trace touches, of all traces that touch it."""
-    touching: dict[int, list[tuple[str, int, int, int]]] = {}
+    touching: dict[int, list[tuple[str | int, ...]]] = {}
     for p in channel.placements:
         for chunk in range(p.start // blocks.chunk, -(-p.stop // blocks.chunk)):
-            touching.setdefault(chunk, []).append((p.digest, p.number, p.start, p.npts))
+            touching.setdefault(chunk, []).append(
+                (p.digest, p.number, p.start, p.npts, *([p.recipe] if p.recipe else []))
+            )
     return {chunk: digest(sorted(set(items))) for chunk, items in touching.items()}
 
 
@@ -88,7 +92,7 @@ def work(task: Task) -> Record:
     payload = task.payload
     blocks: Blocks = payload["blocks"]
     start, _ = blocks.unit_span(task.unit)
-    array = sub_array(open_root(payload["store"], create=True), f"{task.channel}/raw/record")
+    array = sub_array(open_root(payload["store"], write=True), f"{task.channel}/raw/record")
     missing = missing_value(array.dtype)
     if payload["fresh"]:
         samples = np.full(blocks.shard, missing, array.dtype)
@@ -96,12 +100,18 @@ def work(task: Task) -> Record:
         samples = read_span(array, start, start + blocks.shard)
     stale = np.zeros(blocks.shard // blocks.chunk, bool)
     stale[[c - start // blocks.chunk for c in task.stale]] = True
-    samples.reshape(-1, blocks.chunk)[stale] = missing
-    merger = _Merger(samples, np.repeat(stale, blocks.chunk), start, missing)
+    if not payload["fresh"]:
+        samples.reshape(-1, blocks.chunk)[stale] = missing
+    merger = _Merger(samples, stale, start, missing)
     problems = _merge_files(task, merger)
+    spans = [(p.start // blocks.chunk, -(-p.stop // blocks.chunk)) for p in merger.unread]
+    left = [chunk for chunk in task.stale if any(first <= chunk < last for first, last in spans)]
+    for chunk in () if payload["fresh"] else left:
+        part = slice(chunk * blocks.chunk - start, (chunk + 1) * blocks.chunk - start)
+        samples[part] = read_span(array, chunk * blocks.chunk, (chunk + 1) * blocks.chunk)
     write_unit(array, start, samples)
     content = _content(samples, blocks.chunk, start, missing)
-    return task.record(
+    return task.without(left).record(
         "done" if content else "empty",
         content=content,
         info={
@@ -118,10 +128,14 @@ def _content(samples: NDArray[Any], chunk: int, start: int, missing: float) -> d
     """Digest of every chunk that holds a sample, by chunk number."""
     content = {}
     for n, part in enumerate(samples.reshape(-1, chunk)):
-        present = part != missing if samples.dtype.kind == "i" else np.isfinite(part)
-        if present.any():
+        if _present(part[:1], missing).any() or _present(part, missing).any():
             content[str(start // chunk + n)] = content_digest(part)
     return content
+
+
+def _present(values: NDArray[Any], missing: float) -> NDArray[np.bool_]:
+    """Where there is a sample."""
+    return np.asarray(np.isfinite(values) if values.dtype.kind == "f" else values != missing, dtype=np.bool_)
 
 
 def _merge_files(task: Task, merger: _Merger) -> list[dict[str, Any]]:
@@ -131,20 +145,26 @@ def _merge_files(task: Task, merger: _Merger) -> list[dict[str, Any]]:
     for placement in task.payload["placements"]:
         if merger.wants(placement):
             by_file.setdefault((placement.digest, placement.path), []).append(placement)
+    merger.expect(task.payload["placements"])
     seen: set[str] = set()
     for (file_digest, path), placements in sorted(by_file.items()):
         if file_digest in seen:
             continue
         try:
-            traces = read_file(Path(path), task.payload["options"])
+            traces = open_source(path, task.payload["options"])
             for placement in sorted(placements, key=lambda p: p.number):
                 trace = _trace(traces, placement, path)
                 numbers = _numbers(trace, merger.samples.dtype, task.payload["decimals"])
                 merger.merge(placement, numbers)
                 problems += _unkeepable(numbers, trace, path)
             seen.add(file_digest)
+        except UnreachableError as error:
+            merger.unread += placements
+            cure = f"its days of {task.channel} stay as they are; run again when it can be read"
+            problems.append({"where": path, "line": 0, "what": error.what, "cure": cure})
         except (ReadError, OSError) as error:
             problems.append({"where": path, "line": 0, "what": str(error), "cure": f"left out of {task.channel}"})
+    merger.unread = [p for p in merger.unread if p.digest not in seen]
     return problems
 
 
@@ -163,20 +183,21 @@ def _trace(traces: list[Trace], placement: Placement, path: str) -> Trace:
 
 
 def _numbers(trace: Trace, dtype: np.dtype[Any], decimals: int) -> NDArray[Any]:
-    """Bring a trace's numbers to the channel's type and decimals, exactly."""
-    values: NDArray[Any] = np.asarray(trace.values).astype(dtype)
+    """Bring a trace's numbers to the channel's type and decimals, exactly; they may be the trace's own."""
+    values: NDArray[Any] = np.asarray(trace.values)
     if dtype.kind == "i":
-        values *= dtype.type(10 ** (decimals - trace.decimals))
-    elif trace.decimals:
-        values /= dtype.type(10.0**trace.decimals)
-    return values
+        factor = 10 ** (decimals - trace.decimals)
+        return values.astype(dtype, copy=False) if factor == 1 else values.astype(dtype) * dtype.type(factor)
+    return (
+        values.astype(dtype) / dtype.type(10.0**trace.decimals) if trace.decimals else values.astype(dtype, copy=False)
+    )
 
 
 def _unkeepable(numbers: NDArray[Any], trace: Trace, path: str) -> list[dict[str, Any]]:
     """List integers that cannot be told from a missing sample; digitisers write them for a sample they do not have."""
-    count = int(np.count_nonzero(numbers == missing_value(numbers.dtype))) if numbers.dtype.kind == "i" else 0
-    if not count:
+    if numbers.dtype.kind != "i" or numbers.min() != missing_value(numbers.dtype):
         return []
+    count = int(np.count_nonzero(numbers == missing_value(numbers.dtype)))
     what = f"{count} samples of {trace.channel} are {missing_value(numbers.dtype)}, which stands for a missing sample"
     return [{"where": path, "line": 0, "what": what, "cure": "they are left out; the rest of the file is used"}]
 
@@ -187,9 +208,9 @@ class _Merger:
     Parameters
     ----------
     samples
-        The unit's samples, changed in place.
+        The unit's samples, changed in place; missing wherever they may be changed.
     open_mask
-        Where samples may be changed, same shape.
+        Which of the equal parts of the samples may be changed, shape (parts,).
     start
         Sample index of the first.
     missing
@@ -200,31 +221,72 @@ class _Merger:
         self.samples = samples
         self.overlapping = 0
         self.differing = 0
-        self._open = open_mask
+        # of files that cannot be reached now: the chunks that these touch keep what they have until a later run
+        self.unread: list[Placement] = []
+        edges = np.flatnonzero(np.diff(open_mask, prepend=False, append=False)) * (samples.size // open_mask.size)
+        self._open = edges.reshape(-1, 2).tolist()
         self._start = start
         self._missing = missing
-        self._edge: NDArray[np.int32] = np.full(samples.size, -1, np.int32)
+        self._shared = [(0, samples.size)]
+        # one more than how far the nearer end of its trace is; memory comes with the first overlap that is written
+        self._edge: NDArray[np.int32] = np.zeros(samples.size, np.int32)
 
-    def _slice(self, placement: Placement) -> slice:
+    def _within(self, placement: Placement) -> tuple[int, int]:
         """Part of the unit that a placement covers."""
-        return slice(
-            max(placement.start - self._start, 0), max(min(placement.stop - self._start, self.samples.size), 0)
-        )
+        start, stop = placement.start - self._start, placement.stop - self._start
+        return max(start, 0), max(min(stop, self.samples.size), 0)
+
+    def expect(self, placements: Iterable[Placement]) -> None:
+        """Say beforehand what may be merged: where only one of them lies, its samples are taken without comparing."""
+        distinct = {(p.digest, p.number, p.start, p.npts): self._within(p) for p in placements}
+        shared: list[tuple[int, int]] = []
+        reached = 0
+        for start, stop in sorted(distinct.values()):
+            if start < min(reached, stop):
+                first = max(start, shared[-1][1]) if shared else start
+                if first < min(reached, stop):
+                    shared.append((first, min(reached, stop)))
+            reached = max(reached, stop)
+        self._shared = shared
+
+    def _parts(self, placement: Placement) -> Iterator[tuple[int, int, bool]]:
+        """Parts of the unit that a placement covers and that may be changed, and whether others may cover them too."""
+        first, last = self._within(placement)
+        for opened, closed in self._open:
+            at, stop = max(first, opened), min(last, closed)
+            for one, other in self._shared[bisect_right(self._shared, at, key=itemgetter(1)) :]:
+                if at >= stop or one >= stop:
+                    break
+                if at < one:
+                    yield at, one, False
+                yield max(at, one), min(other, stop), True
+                at = other
+            if at < stop:
+                yield at, stop, False
 
     def wants(self, placement: Placement) -> bool:
         """Whether any sample of a placement may be changed."""
-        return bool(self._open[self._slice(placement)].any())
+        return any(True for _ in self._parts(placement))
 
     def merge(self, placement: Placement, numbers: NDArray[Any]) -> None:
         """Take the samples of a trace wherever its nearer end is farther than that of what is there."""
-        part = self._slice(placement)
-        offset = part.start + self._start - placement.start
-        incoming = numbers[offset : offset + part.stop - part.start]
+        for first, last, shared in self._parts(placement):
+            offset = first + self._start - placement.start
+            incoming = numbers[offset : offset + last - first]
+            if shared:
+                self._compare(first, incoming, offset, placement.npts)
+            elif incoming.dtype.kind == "f":
+                np.copyto(self.samples[first:last], incoming, where=np.isfinite(incoming))
+            else:
+                self.samples[first:last] = incoming
+
+    def _compare(self, first: int, incoming: NDArray[Any], offset: int, npts: int) -> None:
+        """Take samples that others may claim as well, from the given one of a trace on."""
+        part = slice(first, first + len(incoming))
         inside = np.arange(offset, offset + len(incoming), dtype=np.int64)
-        edge = np.minimum(inside, placement.npts - 1 - inside).astype(np.int32)
-        present = np.isfinite(incoming) if incoming.dtype.kind == "f" else incoming != self._missing
-        present &= self._open[part]
-        covered = present & (self._edge[part] >= 0)
+        edge = (np.minimum(inside, npts - 1 - inside) + 1).astype(np.int32)
+        present = _present(incoming, self._missing)
+        covered = present & (self._edge[part] > 0)
         self.overlapping += int(covered.sum())
         self.differing += int((covered & (self.samples[part] != incoming)).sum())
         better = present & (edge > self._edge[part])

@@ -29,7 +29,7 @@ from gravdask.grid import Rate, frame_blocks
 from gravdask.mixture import GaussianMixture
 from gravdask.scattering import ScatteringNetwork
 from gravdask.stages.base import VERSIONS, Context
-from gravdask.stages.channels import Channel
+from gravdask.stages.channels import Channel, feature_channel
 from gravdask.stages.choice import Choice, choose
 from gravdask.stages.matching import in_words, keep_numbers
 from gravdask.stages.model import Medians, Model, current_digest, load_model, save_model
@@ -75,8 +75,8 @@ class Survey:
 def parts_of(context: Context, channel: Channel) -> list[Part]:
     """Finished units of a channel's coefficients, each trimmed to where it holds frames."""
     parts = []
-    for record in context.ledger.of_stage("scatter"):
-        if record.channel == channel.name and record.finished and record.info.get("frames"):
+    for record in context.ledger.of_stage("scatter", channel.name):
+        if record.finished and record.info.get("frames"):
             start, stop = record.info["extent"]
             parts.append(Part(context.store, channel.name, record.unit, start, stop))
     return parts
@@ -105,7 +105,7 @@ def needs_fit(context: Context) -> dict[str, list[Channel]]:
     """Rates that have no model yet, or that a refit was asked for, with their channels."""
     wanted: dict[str, list[Channel]] = {}
     root = context.root()
-    for channel in model_channels(context.signals(), context.config.fit.channels):
+    for channel in model_channels(context.features(), context.config.fit.channels):
         network = network_for(channel.rate, context.config.scattering)
         present = current_digest(root, str(channel.rate), network.digest)
         if not present or context.config.fit.refit == "always":
@@ -163,7 +163,7 @@ def _fit_model(
     keep = np.mean([np.isnan(s.medians.column) for s in surveys.values()], axis=0) < 0.5
     columns = columns.take(keep)
     medians = {n: Medians(s.medians.path, s.medians.column[keep]) for n, s in surveys.items()}
-    parts = {n: parts_of(context, context.channels[n]) for n in surveys}
+    parts = {n: parts_of(context, feature_channel(context.channels[n], context.config.preprocess)) for n in surveys}
     found = [(p, mask, medians[n]) for n, s in surveys.items() for p, mask in zip(parts[n], s.masks, strict=True)]
     rows = FitRows.of(found, columns)
     total = len(rows.index)

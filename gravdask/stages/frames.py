@@ -58,7 +58,7 @@ class Network:
 def classified(context: Context, rate: str) -> list[Channel]:
     """Channels of one rate that have classified frames."""
     done = {r.channel for r in context.ledger.of_stage("classify") if r.status == "done" and r.info.get("frames")}
-    chosen = model_channels(context.signals(), context.config.fit.channels)
+    chosen = model_channels(context.features(), context.config.fit.channels)
     return [c for c in chosen if str(c.rate) == rate and c.name in done]
 
 

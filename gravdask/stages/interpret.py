@@ -6,6 +6,7 @@ without coordinates nothing is tested, and the names say so.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from gravdask.stages.model import load_model
 from gravdask.stages.noise import daily_series
 from gravdask.store.layout import put_table, read_span, sub_array
 from gravdask.store.ledger import Record
+from gravdask.store.place import Place
 
 RMS_PERIODS_S = (14.0, 28.0)
 """Octave around 20 s in which a station's own rms is taken."""
@@ -260,24 +262,24 @@ def _before(network: Network, windows: pd.DataFrame, seen: pd.DataFrame) -> pd.D
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def table_path(store: Path, rate: str, name: str) -> Path:
+def table_path(store: Place | Path | str, rate: str, name: str) -> Place:
     """File of one of the tables of the interpretation."""
-    return store / "tables" / rate / f"{name}.parquet"
+    return Place.of(store) / "tables" / rate / f"{name}.parquet"
 
 
-def _save(store: Path, rate: str, name: str, table: pd.DataFrame) -> None:
-    """Write a table beside its place and move it there."""
-    path = table_path(store, rate, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    table.to_parquet(partial)
-    partial.replace(path)
+def _save(store: Place, rate: str, name: str, table: pd.DataFrame) -> None:
+    """Write a table whole."""
+    content = io.BytesIO()
+    table.to_parquet(content)
+    table_path(store, rate, name).write(content.getvalue())
 
 
-def load_table(store: Path, rate: str, name: str) -> pd.DataFrame:
+def load_table(store: Place | Path | str, rate: str, name: str) -> pd.DataFrame:
     """Read one of the tables of the interpretation; empty if there is none."""
-    path = table_path(store, rate, name)
-    return pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    try:
+        return pd.read_parquet(io.BytesIO(table_path(store, rate, name).read()))
+    except FileNotFoundError:
+        return pd.DataFrame()
 
 
 def _write_group(context: Context, rate: str, components: pd.DataFrame, excess: pd.DataFrame, network: Network) -> None:

@@ -7,6 +7,7 @@ with. Nothing in it is executable: arrays are Zarr, the rest is JSON.
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from gravdask.features.columns import Columns, log_columns, normalise
 from gravdask.features.projection import Projection
 from gravdask.mixture import GaussianMixture
 from gravdask.store.layout import open_root, put_table
+from gravdask.store.place import Place
 
 Array = NDArray[np.float64]
 
@@ -121,14 +123,14 @@ def model_path(rate: str, digest: str) -> str:
     return f"model/{rate}/{digest}"
 
 
-def mixture_file(store: Path, digest: str) -> Path:
+def mixture_file(store: Place | Path | str, digest: str) -> Place:
     """File that holds a model's mixture to the bit."""
-    return store / "tables" / "models" / f"{digest}.json"
+    return Place.of(store) / "tables" / "models" / f"{digest}.json"
 
 
-def save_model(store: Path, model: Model) -> None:
+def save_model(store: Place | Path | str, model: Model) -> None:
     """Write a model under its digest and name it the current one of its network."""
-    root = open_root(store, create=True)
+    root = open_root(store, write=True)
     path = model_path(model.rate, model.digest)
     group = root.require_group(path)
     tables = {
@@ -149,9 +151,10 @@ def save_model(store: Path, model: Model) -> None:
         put_table(group, name, np.asarray(values), dims)
     for channel, medians in model.medians.items():
         save_medians(group, channel, medians)
-    file = mixture_file(store, model.digest)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    model.mixture.save(file)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "mixture.json")
+        model.mixture.save(copy)
+        mixture_file(store, model.digest).write(copy.read_bytes())
     group.attrs.put({"rate": model.rate, "network": model.network, "provenance": model.provenance})
     rate_group = root.require_group(f"model/{model.rate}")
     current = dict(rate_group.attrs).get("current", {})
@@ -173,7 +176,7 @@ def current_digest(root: zarr.Group, rate: str, network: str) -> str:
     return str(dict(root[path].attrs).get("current", {}).get(network, ""))  # type: ignore[union-attr]
 
 
-def load_model(store: Path, rate: str, digest: str) -> Model:
+def load_model(store: Place | Path | str, rate: str, digest: str) -> Model:
     """Read a model.
 
     Raises
@@ -188,7 +191,7 @@ def load_model(store: Path, rate: str, digest: str) -> Model:
         raise ModelError(msg)
     try:
         model = _read_model(group, rate, mixture_file(store, digest))
-    except (KeyError, TypeError, ValueError, MixtureError) as error:
+    except (KeyError, TypeError, ValueError, MixtureError, FileNotFoundError) as error:
         msg = f"{store}/{path}: the model is damaged or of another version ({error}). Fit again: --refit"
         raise ModelError(msg) from error
     if model.digest != digest:
@@ -197,7 +200,23 @@ def load_model(store: Path, rate: str, digest: str) -> Model:
     return model
 
 
-def _read_model(group: zarr.Group, rate: str, mixture: Path) -> Model:
+def _mixture(file: Place) -> GaussianMixture:
+    """Read a mixture.
+
+    Raises
+    ------
+    MixtureError, OSError
+        If its file is missing or damaged.
+    """
+    if file.local is not None:
+        return GaussianMixture.load(file.local)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, file.name)
+        copy.write_bytes(file.read())
+        return GaussianMixture.load(copy)
+
+
+def _read_model(group: zarr.Group, rate: str, mixture: Place) -> Model:
     """Put a model together from its group and its mixture's file."""
     read = {name: np.asarray(array[...]) for name, array in group.arrays()}
     frozen: Any = group["medians"]
@@ -219,7 +238,7 @@ def _read_model(group: zarr.Group, rate: str, mixture: Path) -> Model:
             read["pca_explained"],
             read.get("mixing"),
         ),
-        GaussianMixture.load(mixture),
+        _mixture(mixture),
         {n: m for n, m in medians.items() if n in fitted},
         {n: m for n, m in medians.items() if n not in fitted},
         dict(provenance),

@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gravdask.config import NoiseConfig, digest
+from gravdask.config import NoiseConfig, PreprocessConfig, digest
 from gravdask.errors import NotAccelerationError
 from gravdask.grid import SPAN_DAYS, Blocks, Rate, day_at, day_blocks, day_span, record_blocks
-from gravdask.noise.bands import octave_bands
+from gravdask.noise.bands import Bands, octave_bands
 from gravdask.noise.checks import require_acceleration
 from gravdask.noise.day import day_noise
+from gravdask.noise.magnitude import PERIODS
+from gravdask.preprocess.deconvolution import resolved_band
+from gravdask.preprocess.response import joined
 from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task, unit_of
-from gravdask.stages.channels import Channel, RecordReader, raw_chunks
+from gravdask.stages.channels import (
+    Channel,
+    RecordReader,
+    feature_channel,
+    masks_spikes,
+    raw_chunks,
+    reach_of,
+    removes_response,
+    response_fault,
+)
 from gravdask.store.layout import create_array, open_root, put_table, read_span, sub_array, write_unit
 from gravdask.store.ledger import Record
 
@@ -35,10 +48,17 @@ _ABOUT = {
 }
 
 
-def refusal(channel: Channel, name: str = "") -> str:
+def measured_channel(channel: Channel, settings: PreprocessConfig) -> Channel:
+    """The channel as its noise is measured: a seismometer after removal of its response, others as recorded."""
+    whole = channel.record
+    return feature_channel(whole, settings) if removes_response(whole, settings) else whole
+
+
+def refusal(channel: Channel, name: str = "", settings: PreprocessConfig | None = None) -> str:
     """Why a channel has no noise magnitudes, '' if it has; speaks of it by another name if one is given."""
     try:
-        require_acceleration(QUANTITY_UNITS[channel.quantity], name or channel.name)
+        quantity = measured_channel(channel, settings or PreprocessConfig()).quantity
+        require_acceleration(QUANTITY_UNITS[quantity], name or channel.name)
     except NotAccelerationError as error:
         return str(error)
     return ""
@@ -48,10 +68,12 @@ def plan(context: Context) -> Plan:
     """Find the days whose record, pressure or treatment changed."""
     made: list[Task | None] = []
     refused: dict[str, list[str]] = {}
-    for channel in context.signals():
-        if reason := refusal(channel, "such a channel"):
-            refused.setdefault(reason, []).append(channel.name)
+    before = context.config.preprocess
+    for recorded in context.signals():
+        if reason := response_fault(recorded, before) or refusal(recorded, "such a channel", before):
+            refused.setdefault(reason, []).append(recorded.name)
             continue
+        channel = measured_channel(recorded, before)
         blocks = day_blocks(channel.rate)
         settings = digest(VERSIONS["noise"], context.config.noise, treatment(context.reader(channel, estimated=False)))
         cells = day_cells(context, channel)
@@ -73,16 +95,64 @@ def _few(names: list[str]) -> str:
 
 
 def treatment(reader: RecordReader) -> str:
-    """Digest of everything besides the record that a residual follows from."""
+    """Digest of everything besides the record that a residual follows from.
+
+    What holds for a stretch of time only (masks, responses, steps, places) is in the digests of the parts; see
+    `span_cells`. Steps of the chain that do not apply to the channel are left out: to switch them on or off changes
+    nothing.
+    """
+    settings = reader.settings.model_dump(mode="json", include=set(_ALWAYS))
+    if reader.seams and masks_spikes(reader.channel, reader.settings):
+        settings["spikes"] = True
+    if reader.settings.tide_model != "builtin":
+        settings["tide_model"] = reader.settings.tide_model
+    if reader.removes_response:
+        settings["band"] = list(reader.settings.band)
     air = identity(reader.pressure) if reader.pressure is not None else None
-    return digest(reader.settings, reader.admittance, reader.drift, identity(reader.channel), air)
+    return digest(settings, reader.admittance, reader.drift, identity(reader.channel), air)
+
+
+ALWAYS_NS = np.iinfo(np.int64).max
+"""End of what goes on for ever [ns since 1970]."""
+_ALWAYS = ("tide", "tidal_factor", "drift", "pressure", "admittance")
+_TIMED = ("extent", "masks", "responses", "log_steps", "places", "velocity_limit")
 
 
 def identity(channel: Channel) -> dict[str, Any]:
-    """Attributes of a channel that change its physical record; its extent does not."""
-    values = channel.to_attributes()
-    del values["extent"]
+    """Attributes of a channel that change its whole physical record; neither its extent nor what changes with time."""
+    values = {k: v for k, v in channel.to_attributes().items() if k not in _TIMED}
+    if len(channel.calibrations) > 1:
+        del values["calibrations"]
+    if channel.recorded is not None:
+        values["recorded"] = str(channel.recorded.rate)
     return values
+
+
+def _timed(context: Context, channel: Channel, features: bool) -> Callable[[int, int], list[Any]]:
+    """Say what is known of single times and touches a range of samples of the store; nothing for most channels."""
+    settings, recorded = context.config.preprocess, channel.record
+    known: list[tuple[int, int, Any]] = []
+    if settings.masks:
+        known += [(a, b, "mask") for a, b, _ in channel.masks]
+    if removes_response(channel, settings):
+        known += [(e.start_ns, e.end_ns, replace(e, start_ns=0, end_ns=0).to_dict()) for e in joined(channel.responses)]
+    for source in (channel, context.channels.get(channel.pressure)):
+        # One calibration alone holds for the whole record, and is a part of the identity.
+        table = source.calibrations if source is not None and len(source.calibrations) > 1 else ()
+        known += [(c.start_ns, c.end_ns, [c.factor, c.offset, source is channel]) for c in table]
+    if settings.tide and channel.kind == "gravity":
+        known += [(a, b, place) for a, b, *place in channel.places]
+    if features and settings.steps:
+        known += [(when, ALWAYS_NS, size) for when, size in context.reader(channel).steps]
+
+    def touching(low: int, high: int) -> list[Any]:
+        """Whatever overlaps the samples ``[low, high)``, cut to them: an epoch that ends later changes nothing here."""
+        if not known or high <= low:
+            return []
+        first, last = (int(recorded.times_ns(k, k + 1)[0]) for k in (low, high - 1))
+        return [[max(a, first), min(b, last + 1), what] for a, b, what in known if a <= last and b > first]
+
+    return touching
 
 
 def day_cells(context: Context, channel: Channel) -> dict[int, str]:
@@ -105,6 +175,7 @@ def _one_day(rate: Rate, day: int) -> tuple[int, int]:
 
 def _days_of(context: Context, channel: Channel) -> list[int]:
     """UTC days that any finished chunk of the channel's record holds a part of."""
+    channel = channel.record
     daily = channel.rate.samples_per_day
     chunk = record_blocks(channel.rate).chunk
     low, high = channel.extent[0] // daily, -(-channel.extent[1] // daily)
@@ -119,34 +190,42 @@ def span_cells(
 ) -> dict[int, str]:
     """Digest, for each part, of the chunks of record and pressure that its samples ``span(part)`` follow from.
 
-    Where there is pressure, whole days are judged by how much of it they have, and so many days beside them.
+    Where there is pressure, whole days are judged by how much of it they have, and so many days beside them. Days
+    beside are a matter of the features, whose treatment looks farther.
     """
-    daily = channel.rate.samples_per_day
+    recorded, settings = channel.record, context.config.preprocess
+    daily = recorded.rate.samples_per_day
     record = context.record_content(channel)
     pressure = context.channels.get(channel.pressure)
     air = context.record_content(pressure) if pressure is not None else {}
+    reach, timed = reach_of(channel, settings, beside > 0), _timed(context, channel, beside > 0)
     cells = {}
     for part in parts:
-        start, stop = span(part)
+        start, stop = reach(*span(part))
         if pressure is not None and beside:
             start, stop = (start // daily - beside) * daily, (-(-stop // daily) + beside) * daily
-        content = [record.get(c, "") for c in raw_chunks(channel, start, stop)]
+        content: list[Any] = [record.get(c, "") for c in raw_chunks(recorded, start, stop)]
         if pressure is not None and channel.quantity == "acceleration":
-            ratio = pressure.rate.hz / channel.rate.hz
+            ratio = pressure.rate.hz / recorded.rate.hz
             near = raw_chunks(pressure, int(start * ratio) - 3, int(stop * ratio) + 4)
             content += [air.get(c, "") for c in near]
-        cells[part] = digest(content)
+        cells[part] = digest(content + timed(start, stop))
     return cells
 
 
 def work(task: Task) -> Record:
-    """Measure the stale days of one unit."""
+    """Measure the stale days of one unit.
+
+    A unit beyond the array is one of another rate, at which the channel was measured before; nothing of it is left.
+    """
     begun = time.monotonic()
     reader: RecordReader = task.payload["reader"]
     blocks: Blocks = task.payload["blocks"]
-    root = open_root(reader.store, create=True)
+    root = open_root(reader.store, write=True)
     arrays = {n: sub_array(root, f"{task.channel}/noise/{n}") for n in (*SERIES, "psd")}
     start, stop = blocks.unit_span(task.unit)
+    if not task.cells and start >= blocks.length:
+        return task.record("empty", info={"settings": task.payload["settings"], "days": 0})
     if task.payload["fresh"]:
         values = {n: np.full((blocks.shard, *a.shape[1:]), np.nan, np.float32) for n, a in arrays.items()}
     else:
@@ -173,27 +252,52 @@ def _day(reader: RecordReader, day: int, settings: NoiseConfig, present: bool) -
     if not present:
         return dict.fromkeys((*SERIES, "psd"), np.nan)
     start, stop = day_span(reader.channel.rate, day, day + 1)
+    bands = octave_bands(reader.channel.rate.hz)
     result = day_noise(
         reader.residual(start, stop),
         reader.channel.rate.hz,
         min_valid=settings.min_valid,
+        bands=bands,
         degree=settings.degree,
         sided=settings.sided,
     )
-    return {
+    found = {
         "snm": result.snm,
         "ssnm": result.ssnm,
         "rms": result.rms,
         "valid_fraction": result.valid_fraction,
         "psd": result.psd,
     }
+    return _within(found, bands, _resolved(reader, start, stop)) if reader.removes_response else found
+
+
+def _resolved(reader: RecordReader, start: int, stop: int) -> tuple[float, float]:
+    """Frequencies [Hz] that all responses of a stretch of samples resolve."""
+    channel = reader.channel
+    first, last = (int(t) for t in channel.times_ns(start, stop)[[0, -1]])
+    low, high = 0.0, channel.rate.hz
+    for epoch in channel.responses:
+        if epoch.start_ns <= last and epoch.end_ns > first:
+            lower, upper = resolved_band(epoch, channel.rate.hz, reader.settings.band)
+            low, high = max(low, lower), min(high, upper)
+    return low, high
+
+
+def _within(found: dict[str, Any], bands: Bands, resolved: tuple[float, float]) -> dict[str, Any]:
+    """Leave out what a seismometer does not tell: magnitudes and bands beyond what its response resolves."""
+    low, high = resolved
+    for name, (shortest, longest) in (("snm", PERIODS["SNM"]), ("ssnm", PERIODS["SSNM"])):
+        if low > 1.0001 / longest or high < 1 / shortest:
+            found[name] = np.nan
+    beyond = (bands.edges[:-1] < low) | (bands.edges[1:] > high)
+    return {**found, "psd": np.where(beyond, np.nan, found["psd"])}
 
 
 def prepare(context: Context, tasks: list[Task]) -> None:
     """Make the arrays of the channels that the tasks write to; by the client, so that workers never race for it."""
     root = context.root(create=True)
     for name in sorted({t.channel for t in tasks}):
-        channel = context.channels[name]
+        channel = measured_channel(context.channels[name], context.config.preprocess)
         blocks, bands = day_blocks(channel.rate), octave_bands(channel.rate.hz)
         group = root.require_group(f"{name}/noise")
         for series in SERIES:
@@ -210,7 +314,7 @@ def daily_series(context: Context, channel: Channel) -> dict[str, NDArray[Any]]:
     units = [r.unit for r in context.ledger.of_stage("noise") if r.channel == channel.name and r.finished and r.cells]
     if not units:
         return {}
-    blocks = day_blocks(channel.rate)
+    blocks = day_blocks(measured_channel(channel, context.config.preprocess).rate)
     start, stop = blocks.unit_span(min(units))[0], blocks.unit_span(max(units))[1]
     root = context.root()
     series = {n: read_span(sub_array(root, f"{channel.name}/noise/{n}"), start, stop) for n in SERIES}

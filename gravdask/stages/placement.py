@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
 from gravdask.grid import ORIGIN_NS, Grid, Rate, utc_text
 from gravdask.stages.channels import Channel
+from gravdask.stages.stated import Stated
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Placement:
         File, digest of its content, and number of the trace within it.
     start, npts
         Sample index of the first sample, and how many there are.
+    recipe
+        What made the values besides the file, such as a rule of resampling or the layout of a table; '' for nothing.
     """
 
     path: str
@@ -32,6 +37,7 @@ class Placement:
     number: int
     start: int
     npts: int
+    recipe: str = ""
 
     @property
     def stop(self) -> int:
@@ -59,6 +65,10 @@ class ChannelPlan:
         All traces, in the order of their places.
     notes
         What a person should know.
+    stated
+        What a person states of the channel.
+    tide_applied
+        Whether the files state that the tide has been taken out.
     """
 
     name: str
@@ -71,6 +81,14 @@ class ChannelPlan:
     location: tuple[float | None, float | None, float | None]
     placements: list[Placement]
     notes: list[str] = field(default_factory=list)
+    stated: Stated = field(default_factory=Stated)
+    tide_applied: bool = False
+
+    @cached_property
+    def extent(self) -> tuple[int, int]:
+        """Sample index of the first sample of all placements, and after the last; (0, 0) without any."""
+        starts, stops = [p.start for p in self.placements], [p.stop for p in self.placements]
+        return (min(starts), max(stops)) if starts else (0, 0)
 
 
 def widest(types: Iterable[tuple[str, int]]) -> tuple[str, int]:
@@ -97,15 +115,20 @@ def assign_names(traces: pd.DataFrame, existing: Mapping[str, Channel]) -> dict[
     The plain name belongs to the rate that the store has it with, else to that of the channel's earliest trace.
     """
     names: dict[tuple[str, str], str] = {}
-    for channel, group in traces.groupby("channel", sort=True):
-        rates = list(group.sort_values(["start_ns", "rate"], kind="stable")["rate"].drop_duplicates())
+    ordered = traces.sort_values(["start_ns", "rate"], kind="stable")[["channel", "rate"]].drop_duplicates()
+    rates_of: dict[str, list[str]] = {}
+    for channel, rate in zip(ordered["channel"].tolist(), ordered["rate"].tolist(), strict=True):
+        rates_of.setdefault(channel, []).append(rate)
+    for channel, rates in sorted(rates_of.items()):
         plain = str(existing[str(channel)].rate) if str(channel) in existing else rates[0]
         for rate in rates:
             names[str(channel), rate] = str(channel) if rate == plain else f"{channel}@{rate}"
     return names
 
 
-def place(name: str, rate: Rate, traces: pd.DataFrame, known: Channel | None) -> ChannelPlan:
+def place(
+    name: str, rate: Rate, traces: pd.DataFrame, known: Channel | None, stated: Stated | None = None
+) -> ChannelPlan:
     """Put the traces of one channel on its grid.
 
     Parameters
@@ -115,14 +138,19 @@ def place(name: str, rate: Rate, traces: pd.DataFrame, known: Channel | None) ->
     traces
         Rows of the index, with ``path`` and ``digest`` of their files.
     known
-        The channel as the store has it: its first phase is kept.
+        The channel as the store has it: its first phase is kept while any trace stands on it. (None does after a
+        delay was stated or corrected: then the channel gets the phase that it would have in a new store.)
+    stated
+        What a person states of the channel; its clock and delay are in the start times already.
     """
-    rows = traces.sort_values(["start_ns", "digest", "number"], kind="stable")
-    grid = known.grid if known is not None else Grid.through(rate, int(rows["start_ns"].iloc[0]))
+    keys = list(zip(*(traces[name].tolist() for name in ("start_ns", "digest", "number")), strict=True))
+    rows = traces.iloc[sorted(range(len(keys)), key=keys.__getitem__)]
+    grid = _first_grid(rate, rows["start_ns"].tolist(), known)
     tolerance = grid.snap_tolerance_ns()
     phases = [(0, grid.phase_ns)]
     notes, placements, snapped = [], [], []
-    for path, digest, number, start_ns, npts in rows[["path", "digest", "number", "start_ns", "npts"]].to_numpy():
+    columns = (rows[name].tolist() for name in ("path", "digest", "number", "start_ns", "npts", "recipe"))
+    for path, digest, number, start_ns, npts, recipe in zip(*columns, strict=True):
         index, deviation = grid.locate(int(start_ns))
         if abs(deviation) > tolerance:
             grid = Grid.through(rate, int(start_ns))
@@ -132,7 +160,7 @@ def place(name: str, rate: Rate, traces: pd.DataFrame, known: Channel | None) ->
             notes.append(f"{name}: from {when} the samples stand {grid.phase_ns * 1e-9:+.6f} s off whole intervals")
         elif deviation:
             snapped.append(abs(deviation))
-        placements.append(Placement(str(path), str(digest), int(number), index, int(npts)))
+        placements.append(Placement(str(path), str(digest), int(number), index, int(npts), str(recipe)))
     if snapped:
         notes.append(
             f"{name}: {len(snapped)} traces snapped to the channel's grid, by {max(snapped) * 1e-9:.6f} s at most"
@@ -141,10 +169,66 @@ def place(name: str, rate: Rate, traces: pd.DataFrame, known: Channel | None) ->
     if known is not None and known.dtype == "int64" and dtype == "int32" and decimals == known.decimals:
         dtype = "int64"
     units = tuple(sorted({str(u) for u in rows["unit"] if isinstance(u, str) and u}))
-    location = tuple(_only(rows[c]) for c in ("latitude", "longitude", "elevation"))
     kind = str(rows["kind"].iloc[0])
     placements.sort(key=lambda p: (p.start, p.digest, p.number))
-    return ChannelPlan(name, rate, _merge(phases), dtype, decimals, kind, units, location, placements, notes)  # type: ignore[arg-type]
+    notes += _moved(name, rows)
+    applied = _tide_applied(name, rows, notes)
+    return ChannelPlan(
+        name=name,
+        rate=rate,
+        phases=_merge(phases),
+        dtype=dtype,
+        decimals=decimals,
+        kind=kind,
+        units=units,
+        location=(_only(rows["latitude"]), _only(rows["longitude"]), _only(rows["elevation"])),
+        placements=placements,
+        notes=notes,
+        stated=stated or Stated(),
+        tide_applied=applied,
+    )
+
+
+def _moved(name: str, rows: pd.DataFrame) -> list[str]:
+    """Tell of traces whose time stamps were moved because a person states a clock or a delay."""
+    if "shift_ns" not in rows or not rows["shift_ns"].any():
+        return []
+    moved = rows[rows["shift_ns"] != 0]
+    amounts = ", ".join(f"{shift * 1e-9:+.9g} s" for shift in sorted(set(moved["shift_ns"].tolist()))[:3])
+    notes = [
+        f"{name}: the stamps of {len(moved)} of {len(rows)} traces are moved by {amounts}, as [[archive.channels]] "
+        "states"
+    ]
+    if rows["across"].any():
+        path, count = rows.loc[rows["across"], "path"].iloc[0], int(rows["across"].sum())
+        notes.append(
+            f"{name}: a stated clock or delay begins or ends within {count} traces (the first is of {path}); each was "
+            "placed as a whole, by its first sample; cut the files there, or move the stated time"
+        )
+    return notes
+
+
+def _first_grid(rate: Rate, starts: list[int], known: Channel | None) -> Grid:
+    """Grid of the store while any trace stands on it, else that of the earliest trace."""
+    if known is not None:
+        tolerance = known.grid.snap_tolerance_ns()
+        if any(abs(known.grid.locate(int(start))[1]) <= tolerance for start in starts):
+            return known.grid
+    return Grid.through(rate, int(starts[0]))
+
+
+def _tide_applied(name: str, rows: pd.DataFrame, notes: list[str]) -> bool:
+    """Whether the files state that the tide has been taken out; where they differ, the majority of samples decides."""
+    if "tide_applied" not in rows:
+        return False
+    applied = int(rows.loc[rows["tide_applied"].astype(bool), "npts"].sum())
+    total = int(rows["npts"].sum())
+    if 0 < applied < total:
+        notes.append(
+            f"{name}: of {total} samples {applied} are in files whose tide has been taken out; "
+            f"{'all' if 2 * applied > total else 'none'} are taken for that; give the channel's files one treatment"
+        )
+    return 2 * applied > total
 
 
 def _merge(phases: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -154,17 +238,33 @@ def _merge(phases: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _only(column: pd.Series) -> float | None:
     """Median of the finite values of a column, None if there are none."""
-    values = pd.to_numeric(column, errors="coerce").dropna()
-    return float(values.median()) if len(values) else None
+    values = column.to_numpy(np.float64)
+    values = values[np.isfinite(values)]
+    return float(np.median(values)) if values.size else None
 
 
-def whole_archive(traces: pd.DataFrame, existing: Mapping[str, Channel]) -> list[ChannelPlan]:
-    """Place every trace of the index; rates that put no whole number of samples into a day are left out with a note."""
+def whole_archive(
+    traces: pd.DataFrame, existing: Mapping[str, Channel], stated: Mapping[str, Stated] | None = None
+) -> list[ChannelPlan]:
+    """Place every trace of the index.
+
+    Parameters
+    ----------
+    traces
+        Rows of the index, of rates that put a whole number of samples into a day; clocks and delays are in their
+        start times.
+    existing
+        Channels of the store.
+    stated
+        What a person states, by channel.
+    """
     names = assign_names(traces, existing)
+    groups = traces.groupby(["channel", "rate"], sort=False).indices
     plans = []
     for (channel, rate_text), name in sorted(names.items(), key=lambda item: item[1]):
-        rows = traces[(traces["channel"] == channel) & (traces["rate"] == rate_text)]
-        plans.append(place(name, Rate.parse(rate_text), rows, existing.get(name)))
+        rows = traces.take(np.asarray(groups[channel, rate_text], np.int64))
+        said = (stated or {}).get(channel)
+        plans.append(place(name, Rate.parse(rate_text), rows, existing.get(name), said))
     return plans
 
 

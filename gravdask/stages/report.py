@@ -18,13 +18,14 @@ from gravdask.report.data import EVENT_COLUMNS, QUARANTINE_COLUMNS, STATION_COLU
 from gravdask.report.page import build_report
 from gravdask.report.tables import write_csv_tables
 from gravdask.stages.base import VERSIONS, Context
-from gravdask.stages.calibrate import estimate_of
+from gravdask.stages.calibrate import estimate_of, remarks
 from gravdask.stages.channels import Channel
 from gravdask.stages.classify import models_of
 from gravdask.stages.frames import Network, read_network
 from gravdask.stages.interpret import load_table
 from gravdask.stages.model import load_model
-from gravdask.stages.noise import daily_series, refusal
+from gravdask.stages.noise import daily_series, identity, refusal
+from gravdask.stages.preprocessing import gravimeters, monthly, preprocessed
 
 WAVEFORMS_PER_COMPONENT = 4
 MOST_POINTS = 2000
@@ -44,10 +45,14 @@ def fingerprint(context: Context) -> str:
     """Digest of everything that the report shows."""
     records = [
         (r.stage, r.channel, r.unit, r.fingerprint, r.status)
-        for stage in ("convert", "noise", "scatter", "fit", "classify", "interpret")
+        for stage in ("convert", "noise", "calibrate", "scatter", "fit", "classify", "interpret")
         for r in context.ledger.of_stage(stage)
     ]
-    return digest(VERSIONS["report"], records, context.config.report, gravdask.__version__)
+    # the figures of the preprocessing show what the chain does with the gravimeters' records
+    shown = [(identity(c), c.masks, c.places, context.reader(c).steps) for c in gravimeters(context)]
+    return digest(
+        VERSIONS["report"], records, shown, context.config.preprocess, context.config.report, gravdask.__version__
+    )
 
 
 def run(context: Context, summary: pd.DataFrame, plan: list[str], notes: list[str], quarantine: pd.DataFrame) -> None:
@@ -81,12 +86,14 @@ def run(context: Context, summary: pd.DataFrame, plan: list[str], notes: list[st
         stations=stations,
         snm=snm,
         noise_refused={c.name: reason for c in context.signals() if (reason := refusal(c))},
+        preprocessed=preprocessed(context),
+        monthly=monthly(context),
         models=sections,
         events=event_table,
         run=summary,
         plan=plan,
         quarantine=quarantine,
-        notes=notes,
+        notes=[*notes, *(note for note in remarks(context) if note not in notes)],
         references=list(REFERENCES),
     )
     folder = context.config.report_folder

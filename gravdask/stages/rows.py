@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import dask
@@ -17,6 +16,7 @@ from gravdask.features.projection import Projection
 from gravdask.features.rows import RowIndex
 from gravdask.stages.model import Medians
 from gravdask.store.layout import open_root, read_span, sub_array
+from gravdask.store.place import Place
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -34,7 +34,7 @@ class Part:
         Range of frames that may hold coefficients.
     """
 
-    store: Path
+    store: Place
     channel: str
     unit: int
     start: int

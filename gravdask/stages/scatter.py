@@ -2,6 +2,7 @@
 
 A unit is one shard of frames of one channel; its parts are the network's segments on the absolute grid of frames. A
 segment reads its own halo from the record, so that its values depend on nothing but the record and the network.
+Samples, frames and rates are those of the features: a fast record is decimated first.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import numpy as np
 
 from gravdask.config import ScatteringConfig, digest
 from gravdask.grid import Blocks, Rate, frame_blocks, frames_covering, record_blocks, sample_at
+from gravdask.preprocess.decimate import factor_between
 from gravdask.scattering import ScatteringNetwork
 from gravdask.scattering.blocks import segment_window
 from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task
-from gravdask.stages.channels import Channel, RecordReader
+from gravdask.stages.channels import Channel, RecordReader, chain_of, feature_channel, response_fault
+from gravdask.stages.clipped import FLAT_TOP, OVER_LIMIT, clipped_frames
 from gravdask.stages.noise import span_cells, treatment
 from gravdask.store.layout import create_array, open_root, put_table, read_span, sub_array, write_unit
 from gravdask.store.ledger import Record
@@ -51,11 +54,14 @@ def plan(context: Context) -> Plan:
     """Find the segments whose record, pressure or treatment changed."""
     made: list[Task | None] = []
     notes: list[str] = []
-    for channel in context.signals():
+    for recorded in context.signals():
+        channel = feature_channel(recorded, context.config.preprocess)
         network = network_for(channel.rate, context.config.scattering)
         blocks = frame_blocks(channel.rate, network.frame_samples, network.n_paths)
         reader = context.reader(channel)
-        settings = digest(VERSIONS["scatter"], network.digest, context.config.scattering.min_valid, treatment(reader))
+        settings = _settings(network, context.config.scattering.min_valid, reader)
+        if fault := response_fault(recorded, context.config.preprocess):
+            notes.append(f"{channel.name}: its response is left in its record: {fault}")
         segments = _segments(context, channel, network)
         cells = span_cells(context, channel, segments, partial(segment_window, network), beside=1)
         units = group_cells(cells, partial(_units_of, network, blocks))
@@ -71,6 +77,13 @@ def plan(context: Context) -> Plan:
     return Plan.of(made, notes)
 
 
+def _settings(network: ScatteringNetwork, min_valid: float, reader: RecordReader) -> str:
+    """Digest of what all segments of a channel depend on."""
+    limit = reader.channel.velocity_limit
+    flags = ([limit] if limit else []) if reader.settings.clipping else ["no flags"]
+    return digest(VERSIONS["scatter"], network.digest, min_valid, treatment(reader), *flags)
+
+
 def _units_of(network: ScatteringNetwork, blocks: Blocks, segment: int) -> range:
     """Units that a segment has frames in: two where it crosses the edge of a shard."""
     first = segment * network.segment_frames
@@ -79,13 +92,15 @@ def _units_of(network: ScatteringNetwork, blocks: Blocks, segment: int) -> range
 
 def _segments(context: Context, channel: Channel, network: ScatteringNetwork) -> list[int]:
     """Segments of which any frame holds a part of the record."""
-    chunk = record_blocks(channel.rate).chunk
-    low, high = channel.extent
+    recorded = channel.record
+    chunk = record_blocks(recorded.rate).chunk
+    low, high = recorded.extent
+    frame = network.frame_samples * factor_between(recorded.rate, channel.rate)
     segments: set[int] = set()
     for number in context.record_content(channel):
         start, stop = max(number * chunk, low), min((number + 1) * chunk, high)
         if start < stop:
-            first, last = frames_covering(network.frame_samples, start, stop)
+            first, last = frames_covering(frame, start, stop)
             segments.update(range(first // network.segment_frames, (last - 1) // network.segment_frames + 1))
     return sorted(segments)
 
@@ -100,32 +115,44 @@ def _span_of_segments(context: Context, channel: Channel, network: ScatteringNet
 
 
 def work(task: Task) -> Record:
-    """Transform the stale segments of one unit."""
+    """Transform the stale segments of one unit.
+
+    A unit beyond the array is one of another rate or frame that was configured before; nothing of it is left.
+    """
     begun = time.monotonic()
     reader: RecordReader = task.payload["reader"]
     blocks: Blocks = task.payload["blocks"]
     network = network_for(reader.channel.rate, task.payload["scattering"])
-    root = open_root(reader.store, create=True)
+    root = open_root(reader.store, write=True)
     coefficients = sub_array(root, f"{task.channel}/scattering/coefficients")
     valid = sub_array(root, f"{task.channel}/scattering/valid_fraction")
+    clipped = sub_array(root, f"{task.channel}/scattering/clipped")
     start, stop = blocks.unit_span(task.unit)
+    if not task.cells and start >= blocks.length:
+        return task.record("empty", info={"settings": task.payload["settings"], "frames": 0, "extent": []})
     if task.payload["fresh"]:
         values = np.full((blocks.shard, network.n_paths), np.nan, np.float32)
-        fractions = np.zeros(blocks.shard, np.float32)
+        fractions, flags = np.zeros(blocks.shard, np.float32), np.zeros(blocks.shard, np.uint8)
     else:
-        values, fractions = read_span(coefficients, start, stop), read_span(valid, start, stop)
+        values, fractions, flags = (read_span(a, start, stop) for a in (coefficients, valid, clipped))
     for segment in task.stale:
         first = segment * network.segment_frames
         rows, share = _segment(reader, network, segment, str(segment) in task.cells)
         low, high = max(first, start), min(first + network.segment_frames, stop)
         values[low - start : high - start] = rows[low - first : high - first]
         fractions[low - start : high - start] = share[low - first : high - first]
+        flags[low - start : high - start] = clipped_frames(
+            reader, network.frame_samples, low, high, share[low - first :]
+        )
     write_unit(coefficients, start, values)
     write_unit(valid, start, fractions)
+    write_unit(clipped, start, flags)
     frames = int(np.isfinite(values[:, 0]).sum())
     present = np.flatnonzero(fractions > 0)
     extent = [int(start + present[0]), int(start + present[-1] + 1)] if present.size else []
     info = {"settings": task.payload["settings"], "frames": frames, "extent": extent}
+    if flags.any():
+        info["clipped"] = int(np.count_nonzero(flags))
     return task.record("done" if task.cells else "empty", info=info, seconds=time.monotonic() - begun)
 
 
@@ -149,7 +176,7 @@ def prepare(context: Context, tasks: list[Task]) -> None:
     """Make the arrays of the channels that the tasks write to, and write down what the paths are."""
     root = context.root(create=True)
     for name in sorted({t.channel for t in tasks}):
-        channel = context.channels[name]
+        channel = feature_channel(context.channels[name], context.config.preprocess)
         network = network_for(channel.rate, context.config.scattering)
         blocks = frame_blocks(channel.rate, network.frame_samples, network.n_paths)
         group = root.require_group(f"{name}/scattering")
@@ -162,9 +189,31 @@ def prepare(context: Context, tasks: list[Task]) -> None:
         create_array(group, "coefficients", blocks, dims, "float32", tail=tail, attributes=about)
         about = {"long_name": "share of valid samples in the frame", "units": "1"}
         create_array(group, "valid_fraction", blocks, ("frame",), "float32", fill=0.0, attributes=about)
+        about = {
+            "long_name": "possibly clipped samples in the frame",
+            "flag_masks": [FLAT_TOP, OVER_LIMIT],
+            "flag_meanings": "flat_top velocity_limit",
+        }
+        create_array(group, "clipped", blocks, ("frame",), "uint8", fill=0, attributes=about)
         group.attrs.update(
-            {"network": network.digest, "frame_samples": network.frame_samples, "rate": str(channel.rate)}
+            {
+                "network": network.digest,
+                "frame_samples": network.frame_samples,
+                "rate": str(channel.rate),
+                "chain": [step for step, _ in chain_of(channel, context.config.preprocess)],
+            }
         )
         paths = network.paths
         for table, unit in _path_tables(network).items():
             put_table(group, table, np.asarray(paths[table].values), ("path",), units=unit)
+
+
+def finish(context: Context, records: list[Record]) -> list[str]:
+    """Tell which channels have frames with possibly clipped samples; they keep their coefficients."""
+    notes = []
+    for name in sorted({r.channel for r in records}):
+        mine = [r for r in context.ledger.of_stage("scatter") if r.channel == name and r.finished]
+        frames = sum(int(r.info.get("frames", 0)) for r in mine)
+        if clipped := sum(int(r.info.get("clipped", 0)) for r in mine):
+            notes.append(f"{name}: {clipped} of {frames} frames hold possibly clipped samples (scattering/clipped)")
+    return notes

@@ -9,6 +9,7 @@ import zarr
 
 from gravdask.errors import StoreError
 from gravdask.grid import Rate, frames_covering
+from gravdask.store.codecs import reading
 from gravdask.store.timerange import TimeRange
 from gravdask.store.window import Decoding
 
@@ -38,7 +39,9 @@ def parts_below(group: zarr.Group, depth: int | None = None) -> dict[str, Part]:
         How far down to look; all the way unless given.
     """
     found = {"": Part(dict(group.attrs), {})}
-    for path, member in sorted(group.members(max_depth=depth), key=lambda item: item[0]):
+    with reading(group):
+        members = sorted(group.members(max_depth=depth), key=lambda item: item[0])
+    for path, member in members:
         if isinstance(member, zarr.Group):
             found[path] = Part(dict(member.attrs), {})
         else:
@@ -106,7 +109,17 @@ class StoredChannel:
             return start, stop
         if stage == "noise":
             return frames_covering(self.rate.samples_per_day, start, stop)
-        return frames_covering(self.frame_samples(stage), start, stop)
+        # A sample of the features is one of every so many of the record.
+        rate = self.rate_of(stage)
+        factor = self.rate.samples * rate.seconds // (self.rate.seconds * rate.samples)
+        return frames_covering(self.frame_samples(stage) * factor, start, stop)
+
+    def rate_of(self, stage: str) -> Rate:
+        """Sampling rate that a stage's frames count in: that of the features, which may be less than the record's."""
+        for name in (stage, "scattering") if stage not in {"raw", "noise"} else ():
+            if name in self.parts and "rate" in self.parts[name].attributes:
+                return Rate.parse(str(self.parts[name].attributes["rate"]))
+        return self.rate
 
     def frame_samples(self, stage: str) -> int:
         """Samples of a frame; classes that do not tell lie on the frames of the coefficients.
@@ -128,7 +141,7 @@ class StoredChannel:
             return TimeRange.of_samples(self.rate, phase_ns, *span)
         if stage == "noise":
             return TimeRange.of_days(*span)
-        return TimeRange.of_frames(self.rate, phase_ns, self.frame_samples(stage), *span)
+        return TimeRange.of_frames(self.rate_of(stage), phase_ns, self.frame_samples(stage), *span)
 
     def decoding(self, physical: bool) -> Decoding:
         """From the stored record to source numbers or physical units."""

@@ -1,35 +1,46 @@
-"""The lease: two clients never work on the same channels and stages of one store.
+"""The lease: two clients never work on the same channels, stages and years of one store.
 
 A client writes one small object that lists its claims and renews its heartbeat. Of two clients whose claims overlap
 the one with the lower (time, id) goes on and the other is refused with the holder's name. A lease whose holder is
 dead, by its process on this host or by a heartbeat that stopped, counts for nothing and is removed.
+
+All times are those that the file system or the S3 service gives to the objects, so that the clocks of the hosts do
+not matter.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import json
 import os
-import re
 import socket
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 
-from gravdask.errors import LeaseHeldError
+from gravdask.errors import ExecutionError, GravdaskError, LeaseHeldError
+from gravdask.store.claims import FRAME_STAGES, UNIT_DAYS, Claim, overlap
+from gravdask.store.objects import Entry
+from gravdask.store.place import Place
 
 HEARTBEAT_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
 
 
+@dataclass(frozen=True)
+class _Rival:
+    """A live claim that comes before this client's own."""
+
+    claim: Claim
+    since: float
+
+
 class Lease:
-    """A claim on channels and stages of a store, held while the ``with`` block runs.
+    """A claim on channels, stages and a span of time of a store, held while the ``with`` block runs.
 
     Parameters
     ----------
@@ -41,6 +52,11 @@ class Lease:
         Stages claimed.
     part
         Which share of the units is worked on, as (i, n): jobs on different shares of the same n do not collide.
+    days
+        First UTC day and last + 1 that are worked on, counted from 1950-01-01, None where open.
+    frame_days
+        Days of which the units of the stages on frames consist, 0 where that is not known: such a stage is then
+        claimed over all time. Whole units are claimed in any case.
 
     Raises
     ------
@@ -49,32 +65,39 @@ class Lease:
     """
 
     def __init__(
-        self, folder: Path, channels: tuple[str, ...], stages: tuple[str, ...], part: tuple[int, int] = (0, 1)
+        self,
+        folder: Place | Path | str,
+        channels: tuple[str, ...],
+        stages: tuple[str, ...],
+        part: tuple[int, int] = (0, 1),
+        days: tuple[int | None, int | None] = (None, None),
+        frame_days: int = 0,
     ) -> None:
-        self._claim = {
-            "id": uuid.uuid4().hex,
-            "time": time.time(),
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "channels": list(channels),
-            "stages": list(stages),
-            "part": list(part),
-        }
-        self._folder = folder
-        self._path = folder / f"{self._claim['id']}.json"
+        self._folder = Place.of(folder)
+        self._claim = Claim(
+            uuid.uuid4().hex, time.time(), socket.gethostname(), os.getpid(), channels, stages, part, days,
+            frame_days, machine(),
+        )  # fmt: skip
+        self._object = self._folder / f"{self._claim.id}.json"
+        self._known: dict[str, Claim] = {}
         self._stop = threading.Event()
+        self._beaten = time.monotonic()
         self._thread = threading.Thread(target=self._beat, name="lease-heartbeat", daemon=True)
 
     def __enter__(self) -> Lease:
         """Claim, or refuse."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # The time is that of entering: a client that was made early must not get past one that works already.
-        self._claim["time"] = time.time()
-        self._write()
+        # Written twice: the first time to learn what time it is where the object is kept. The time is that of
+        # entering: a client that was made early must not get past one that works already.
+        self._write(None)
         try:
-            self._yield_to_rivals()
-        except LeaseHeldError:
-            self._path.unlink(missing_ok=True)
+            entry = self._object.stat()
+            self._write(time.time() if entry is None else entry.time)
+            self._yield_to_rivals(entering=True)
+            self._claim = self._claim.holding()
+            self._write(self._claim.time)
+            self._yield_to_rivals(entering=False)
+        except BaseException:
+            self._object.delete()
             raise
         self._thread.start()
         return self
@@ -82,9 +105,10 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the claim up."""
+        """Give the claim up; one that cannot be reached any more expires by itself."""
         self._stop.set()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError, GravdaskError):
+            self._object.delete()
 
     def check(self) -> None:
         """Make sure the claim still stands, before a commit.
@@ -94,104 +118,95 @@ class Lease:
         LeaseHeldError
             If another client removed it as dead, for instance after this process was suspended, or if a claim that
             comes before this one has become visible since.
+        ExecutionError
+            If the whole store is not there any more.
         """
-        if not self._path.exists():
-            msg = "this client's lease was taken away as expired; another client may be working. Run again"
-            raise LeaseHeldError(msg)
-        self._yield_to_rivals()
+        self._yield_to_rivals(entering=False)
 
-    def _yield_to_rivals(self) -> None:
-        """Stop if a live client's overlapping claim comes before this one, saying whose it is."""
-        holder = self._rival()
-        if holder is not None:
-            since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(holder["time"]))
-            msg = (
-                f"process {holder['pid']} on {holder['host']} has worked on this store since {since} UTC "
-                f"(stages {', '.join(holder['stages'])}); wait for it, stop it, or work on other channels"
-            )
-            raise LeaseHeldError(msg)
-
-    def _write(self) -> None:
-        """Put the claim in its place, whole."""
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(self._claim), encoding="utf-8")
-        os.replace(partial, self._path)
+    def _write(self, when: float | None) -> None:
+        """Put the claim in its place, whole; with its own time, or without one while it is not known."""
+        self._claim = self._claim.at(when)
+        self._object.write(self._claim.content())
+        self._beaten = time.monotonic()
 
     def _beat(self) -> None:
         """Renew the claim until it is given up; one that was taken away is not claimed again."""
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(FileNotFoundError):
-                os.utime(self._path)
+            # A service that does not answer for a while is asked again; the lease expires after several beats only.
+            with contextlib.suppress(OSError, GravdaskError):
+                self._object.renew(self._claim.content())
+                self._beaten = time.monotonic()
 
-    def _rival(self) -> dict[str, Any] | None:
+    def _yield_to_rivals(self, entering: bool) -> None:
+        """Stop if a live client's overlapping claim comes before this one, saying whose it is."""
+        rival = self._rival(self._standing(), entering)
+        if rival is not None:
+            claim, since = rival.claim, time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(rival.since))
+            spans = set(claim.stages) & set(self._claim.stages) <= UNIT_DAYS.keys() | FRAME_STAGES
+            msg = (
+                f"process {claim.pid} on {claim.host} has worked on this store since {since} UTC "
+                f"({claim.in_words()}); wait for it, stop it, or work on other channels{' or years' if spans else ''}"
+            )
+            raise LeaseHeldError(msg)
+
+    def _standing(self) -> list[Entry]:
+        """All leases, this client's own among them.
+
+        Raises
+        ------
+        LeaseHeldError, ExecutionError
+            If it is not.
+        """
+        entries = [e for e in self._folder.entries() if e.name.endswith(".json")]
+        if self._object.name in {e.name for e in entries}:
+            return entries
+        store = Place.of(os.path.dirname(os.path.dirname(self._folder))) if self._folder.local is not None else None
+        if store is not None and not store.folders():
+            msg = f"{store}: the store is gone; is its disk still mounted? Nothing more is written: run again then"
+            raise ExecutionError(msg)
+        msg = "this client's lease was taken away as expired; another client may be working. Run again"
+        raise LeaseHeldError(msg)
+
+    def _rival(self, entries: list[Entry], entering: bool) -> _Rival | None:
         """Return the live overlapping claim that comes before this one, if there is one; remove dead ones."""
-        own = (self._claim["time"], self._claim["id"])
-        for path in sorted(self._folder.glob("*.json")):
-            try:
-                claim = json.loads(path.read_text(encoding="utf-8"))
-                age = time.time() - path.stat().st_mtime
-            except (FileNotFoundError, json.JSONDecodeError):
+        mine = next(e for e in entries if e.name == self._object.name)
+        # The time there and now: that of this client's last beat, and what has passed since.
+        now = max(mine.time + time.monotonic() - self._beaten, mine.time)
+        for entry in entries:
+            claim = self._read(entry.name) if entry.name != mine.name else None
+            if claim is None:
                 continue
-            if not (isinstance(claim, dict) and self._claim.keys() <= claim.keys()):
-                continue  # no lease of ours, whatever it is
-            if claim["id"] == self._claim["id"]:
-                continue
-            if age > EXPIRY_SECONDS or not _alive(claim):
-                path.unlink(missing_ok=True)
-            elif self._overlaps(claim) and (claim["time"], claim["id"]) < own:
-                return dict(claim)
+            since = entry.time if claim.time is None else claim.time
+            if now - entry.time > EXPIRY_SECONDS or not alive(claim):
+                (self._folder / entry.name).delete()
+            elif overlap(self._claim, claim) and (
+                (entering and claim.held) or (since, claim.id) < (self._claim.time or mine.time, self._claim.id)
+            ):
+                return _Rival(claim, since)
         return None
 
-    def _overlaps(self, other: dict[str, Any]) -> bool:
-        """Whether another claim shares a stage, a channel and a share of the units with this one."""
-        mine, theirs = self._claim["part"], other["part"]
-        if mine[1] == theirs[1] and mine[0] != theirs[0]:  # type: ignore[index]
-            return False
-        shared = set(other["stages"]) & set(self._claim["stages"])  # type: ignore[call-overload]
-        channels: list[str] = self._claim["channels"]  # type: ignore[assignment]
-        return bool(shared) and any(may_share(a, b) for a in channels for b in other["channels"])
+    def _read(self, name: str) -> Claim | None:
+        """Claim of an object, None if it is gone or no lease; one that is held does not change any more."""
+        if name not in self._known:
+            try:
+                claim = Claim.parse((self._folder / name).read())
+            except FileNotFoundError:
+                return None
+            if claim is None or not claim.held:
+                return claim
+            self._known[name] = claim
+        return self._known[name]
 
 
-_PART = "\0"
-_NAME = ".".join([_PART] * 4)
-_LONG, _WILD = {"*", _PART}, {"*", "?", _PART}
+def machine() -> str:
+    """What tells machines, and containers on one machine, apart when their host names are the same."""
+    with contextlib.suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    return ""
 
 
-@functools.cache
-def may_share(one: str, two: str) -> bool:
-    """Whether some channel ``NET.STA.LOC.CHA`` may match both of two shell patterns.
-
-    A pattern may stand for a station, a network and station, or a whole name. True in doubt: a set of characters in
-    brackets counts as any character.
-    """
-    return any(_meet((_NAME, a, b)) for a in _forms(one) for b in _forms(two))
-
-
-def _forms(pattern: str) -> tuple[str, str, str]:
-    """Patterns of whole names that a pattern stands for; _PART is any text without a dot."""
-    plain = re.sub(r"\[!?\]?[^\]]*\]", "?", pattern)
-    rest = f".{_PART}.{_PART}"
-    return plain, plain + rest, f"{_PART}.{plain}{rest}"
-
-
-def _meet(patterns: tuple[str, ...]) -> bool:
-    """Whether some text matches all patterns, by walking through them at once."""
-    waiting: list[tuple[int, ...]] = [(0,) * len(patterns)]
-    seen = set(waiting)
-    while waiting:
-        at = waiting.pop()
-        heads = [p[i : i + 1] for p, i in zip(patterns, at, strict=True)]
-        if not any(heads):
-            return True
-        steps = [tuple(i + (m == n) for m, i in enumerate(at)) for n, head in enumerate(heads) if head in _LONG]
-        letters = set(heads) - _WILD
-        if all(heads) and len(letters) <= 1 and not (_PART in heads and "." in letters):
-            steps.append(tuple(i + (head not in _LONG) for i, head in zip(at, heads, strict=True)))
-        waiting += [s for s in steps if s not in seen]
-        seen.update(steps)
-    return False
-
-
-def _alive(claim: dict[str, Any]) -> bool:
-    """Whether the holder of a claim may still be running: unknown on other hosts, where the heartbeat decides."""
-    return bool(claim["host"] != socket.gethostname() or psutil.pid_exists(int(claim["pid"])))
+def alive(claim: Claim) -> bool:
+    """Whether the holder of a claim may still be running: unknown on other machines, where the heartbeat decides."""
+    here = claim.host == socket.gethostname() and claim.machine in {"", machine()}
+    return not here or psutil.pid_exists(claim.pid)

@@ -20,7 +20,8 @@ import zarr
 from gravdask.errors import StoreError
 from gravdask.grid import SECOND_NS, Rate
 from gravdask.store.described import Part, StoredChannel, parts_below
-from gravdask.store.layout import open_root
+from gravdask.store.layout import BESIDE, open_root
+from gravdask.store.place import Place
 from gravdask.store.timeindex import TimeIndex
 from gravdask.store.window import Stack, Window
 
@@ -35,13 +36,15 @@ _ABOUT_TIME = {
 _STORED_ONLY = {"coordinates", "scale_factor", "missing_value"}
 
 
-def open_store(path: str | Path, channels: str | Iterable[str] | None = None, physical: bool = False) -> xr.DataTree:
+def open_store(
+    path: str | Path | Place, channels: str | Iterable[str] | None = None, physical: bool = False
+) -> xr.DataTree:
     """Open a store, or some of its channels, lazily.
 
     Parameters
     ----------
     path
-        Folder of the store.
+        Folder of the store, ``s3://bucket/prefix`` or ``memory://name``.
     channels
         Names or shell patterns (``"BO.*"``) of the channels to open; all unless given. Only these are looked at.
     physical
@@ -63,10 +66,10 @@ def open_store(path: str | Path, channels: str | Iterable[str] | None = None, ph
     StoreError
         If there is no store, or none of its channels fits a name.
     """
-    folder = Path(path)
-    root = open_root(folder)
+    place = Place.of(path)
+    root = open_root(place)
     nodes: dict[str, xr.Dataset] = {"/": xr.Dataset(attrs=dict(root.attrs))}
-    names = _select(folder, channels)
+    names = _select(place, channels)
     for name in names:
         channel = StoredChannel.load(root, name)
         nodes[f"/{name}"] = xr.Dataset(attrs=channel.summary())
@@ -75,16 +78,16 @@ def open_store(path: str | Path, channels: str | Iterable[str] | None = None, ph
             nodes[f"/{name}/{stage}"] = _along_time([channel], stage, physical, single=True)
         nodes |= {f"/{name}/{p}": _as_it_lies(channel.parts[p]) for p in further}
     for shared in ("model", "interpretation"):
-        if (folder / shared / "zarr.json").exists():
+        if (place / shared / "zarr.json").exists():
             for below, part in parts_below(root[shared]).items():  # type: ignore[arg-type]
                 # Of a model's medians only those of the channels that are opened.
                 if "/medians/" not in below or below.split("/medians/")[1] in names:
                     nodes[f"/{shared}/{below}".rstrip("/")] = _as_it_lies(part)
-    return xr.DataTree.from_dict(nodes, name=folder.stem)
+    return xr.DataTree.from_dict(nodes, name=Path(place.name).stem)
 
 
 def network(
-    path: str | Path,
+    path: str | Path | Place,
     stage: str,
     channels: str | Iterable[str] | None = None,
     *,
@@ -99,7 +102,7 @@ def network(
     Parameters
     ----------
     path
-        Folder of the store.
+        Folder of the store, ``s3://bucket/prefix`` or ``memory://name``.
     stage
         ``raw``, ``noise``, ``scattering`` or ``classes``.
     channels
@@ -125,21 +128,22 @@ def network(
     if stage not in DIMENSIONS:
         msg = f"no stage of a store is called {stage!r}; there are {', '.join(DIMENSIONS)}"
         raise StoreError(msg)
-    root = open_root(Path(path))
-    chosen = [StoredChannel.load(root, name, stage) for name in _select(Path(path), channels)]
+    place = Place.of(path)
+    root = open_root(place)
+    chosen = [StoredChannel.load(root, name, stage) for name in _select(place, channels)]
     return _along_time(_one_rate(chosen, stage, rate, channels), stage, physical)
 
 
-def _select(folder: Path, channels: str | Iterable[str] | None) -> list[str]:
+def _select(place: Place, channels: str | Iterable[str] | None) -> list[str]:
     """Names of the channels in a store that fit any of the patterns, sorted."""
-    known = sorted(p.name for p in folder.iterdir() if (p / "raw" / "zarr.json").exists())
+    known = [n for n in place.folders() if n not in BESIDE and (place / n / "raw/zarr.json").exists()]
     if channels is None:
         return known
     patterns = [channels] if isinstance(channels, str) else list(channels)
     for pattern in patterns:
         if not fnmatch.filter(known, pattern):
             shown = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
-            msg = f"{folder}: no channel fits {pattern!r}; it holds {shown or 'none: run gravdask convert'}"
+            msg = f"{place}: no channel fits {pattern!r}; it holds {shown or 'none: run gravdask convert'}"
             raise StoreError(msg)
     return [n for n in known if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
 
@@ -160,12 +164,12 @@ def _one_rate(
         rate = Rate.parse(rate)
     elif isinstance(rate, int | float):
         rate = Rate.from_hz(rate)
-    rates = sorted({c.rate for c in present}, key=lambda r: r.hz)
+    rates = sorted({c.rate_of(stage) for c in present}, key=lambda r: r.hz)
     texts = ", ".join(repr(str(r)) for r in rates)
     if rate is None and len(rates) > 1:
         msg = f"the channels have several sampling rates ({texts}); choose one, for example rate={str(rates[-1])!r}"
         raise StoreError(msg)
-    kept = [c for c in present if rate is None or c.rate == rate]
+    kept = [c for c in present if rate is None or c.rate_of(stage) == rate]
     if not kept:
         msg = f"no channel with {stage} is sampled at {rate}; there are {texts}"
         raise StoreError(msg)
@@ -195,7 +199,7 @@ def _along_time(channels: list[StoredChannel], stage: str, physical: bool, singl
             about["units"] = units.pop() if len(units) == 1 else "see the coordinate unit"
         variables[name] = (dims if single else ("channel", *dims), Stack(windows, single).lazy(), about)
     listed = {w for a in part.arrays.values() for w in str(a.attrs.get("coordinates", "")).split()}
-    summary = first.summary() if single and stage == "raw" else {"rate": str(first.rate)}
+    summary = first.summary() if single and stage == "raw" else {"rate": str(first.rate_of(stage))}
     attributes = {k: v for k, v in part.attributes.items() if k != "channel"} | summary
     dataset = xr.Dataset(variables, times, attributes).set_coords([n for n in tables if n in listed])
     return dataset.assign_coords(places) if places else dataset

@@ -7,17 +7,17 @@ turn a calibrated store into counts, or shift it by eight hours. What a run stat
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 from gravdask.config import Config
+from gravdask.store.place import Place, anchored_text, place_of
 
 PATH_KEYS = (
     ("archive", "paths"),
     ("archive", "forget"),
     ("archive", "stations"),
+    ("archive", "log"),
     ("store", "path"),
     ("interpret", "catalog"),
     ("report", "folder"),
@@ -29,7 +29,7 @@ PASSING = {"archive": {"start", "end", "select"}, "fit": {"refit"}}
 
 
 def anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
-    """Take relative paths of a configuration file as relative to the file, wherever it is used from."""
+    """Take relative paths of a configuration file as relative to the file, wherever it is used from; URLs stay."""
     base = file.absolute().parent
     for section, key in PATH_KEYS:
         part = values.get(section)
@@ -37,21 +37,21 @@ def anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
             continue
         stated = part[key]
         if isinstance(stated, str):
-            part[key] = os.path.normpath(base / Path(stated).expanduser())
+            part[key] = anchored_text(stated, base)
         elif isinstance(stated, list) and all(isinstance(item, str) for item in stated):
-            part[key] = [os.path.normpath(base / Path(item).expanduser()) for item in stated]
+            part[key] = [anchored_text(item, base) for item in stated]
     return values
 
 
-def _file(store: Path) -> Path:
+def _file(store: Place) -> Place:
     """File of the store that holds the options."""
-    return store / "ledger" / "options.json"
+    return store / "ledger/options.json"
 
 
-def kept_options(store: Path) -> dict[str, dict[str, Any]]:
+def kept_options(store: Place | Path | str) -> dict[str, dict[str, Any]]:
     """Options of earlier runs that differ from the defaults, by section; empty for a new store."""
     try:
-        found = json.loads(_file(store).read_text(encoding="utf-8"))
+        found = json.loads(_file(Place.of(store)).read())
     except (OSError, ValueError):
         return {}
     return {s: dict(found[s]) for s in SECTIONS if isinstance(found.get(s), dict)}
@@ -66,17 +66,12 @@ def keep_options(config: Config) -> None:
         usual = getattr(default, section).model_dump(mode="json")
         passing = PASSING.get(section, set())
         kept[section] = {k: v for k, v in stated.items() if v != usual[k] and k not in passing}
-    path = _file(config.store_path)
-    text = json.dumps(kept, indent=1)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{uuid.uuid4().hex}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    file, content = _file(place_of(config)), json.dumps(kept, indent=1).encode()
+    if not file.exists() or file.read() != content:
+        file.write(content)
 
 
-def fill_in(values: dict[str, Any], store: Path) -> list[str]:
+def fill_in(values: dict[str, Any], store: Place | Path | str) -> list[str]:
     """Fill the keys that a run does not state with those remembered, in place; gives them in words."""
     filled = []
     for section, keys in kept_options(store).items():

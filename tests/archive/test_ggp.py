@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gravdask.archive import DamagedFileError, ReadOptions, read_file
@@ -95,5 +96,114 @@ def test_damage_is_named_with_its_line(tmp_path: Path, text: str, line: int, rea
 
 
 def test_prose_of_another_name_is_another_format(tmp_path: Path) -> None:
-    with pytest.raises(NotThisFormatError, match="tried tsoft, ggp, waveform"):
+    with pytest.raises(NotThisFormatError, match="tried table, tsoft, ggp, scintrex"):
         read_file(write(tmp_path, "prose about 77777777\n", "notes.txt"))
+
+
+LEVEL_1 = """Filename            : IGETS-SG-SEC-su052-20160100.ggp
+Station             : Sutherland, South Africa
+Instrument          : GWR D052
+Time Delay (sec)    :   8.1600 0.0050 measured
+N. Latitude (deg)   : -32.3814 0.0001 measured
+E. Longitude (deg)  :  20.8109 0.0001 measured
+Elevation MSL (m)   : 1755.0000 1.0000 estimated
+Gravity Cal (nm.s-2 / V) : -650.1000 0.5 measured
+Pressure Cal (hPa / V)   : 1.0 0.1
+Author              : nobody
+
+yyyymmdd hhmmss gravity(V) pressure(hPa)
+"""
+
+
+def test_igets_seconds_in_volts(tmp_path: Path) -> None:
+    rows = [
+        f"20160101 {n // 60:>4d}{n % 60:02d}{-0.123456 - n * 1e-6:10.6f}{1013.25 + n:10.4f}" for n in range(100, 120)
+    ]
+    rows[5] = rows[5][:15] + "999.999999" + rows[5][25:]
+    text = LEVEL_1 + END + "77777777 0.0 0.0\n" + "\n".join(rows) + "\n99999999\n"
+    traces = read_file(write(tmp_path, text, "IGETS-SG-SEC-su052-20160100.ggp"))
+    assert [(str(t.channel), t.npts, t.unit, t.decimals) for t in traces] == [
+        ("XX.su052.--.LGZ", 5, "V", 6),
+        ("XX.su052.--.LGZ", 14, "V", 6),
+        ("XX.su052.--.LDO", 20, "hPa", 4),
+    ]
+    assert traces[0].values.tolist() == [-123_556 - n for n in range(5)]
+    assert traces[0].start_ns == np.datetime64("2016-01-01T00:01:40", "ns").astype(np.int64)
+    assert (traces[0].latitude, traces[0].longitude, traces[0].elevation) == (-32.3814, 20.8109, 1755.0)
+    assert [(n.what, n.line, n.cure.split(" under")[0]) for n in traces[0].notes] == [
+        (
+            "the header states a gravity calibration of -650.1000 0.5 measured; it was not applied",
+            8,
+            "enter it as scale",
+        ),
+        ("the header states a pressure calibration of 1.0 0.1; it was not applied", 9, "enter it as scale"),
+        ("the header states a time delay of 8.1600 0.0050 measured; it was not applied", 4, "enter it as time_delay_s"),
+    ]
+
+
+def test_igets_residuals_with_the_effects_beside_them(tmp_path: Path) -> None:
+    titles = "yyyymmdd hhmmss   res_fil res_nofil     tides  rotation  atm_load     drift     g_fil     p_fil\n"
+    values = "8.793     8.793  -241.013    -7.770   -13.137   210.372   -42.755     8.926"
+    rows = "".join(f"20160101 {n * 100:6d} {values}\n" for n in range(5))
+    traces = read_file(write(tmp_path, titles + "77777777\n" + rows, "IGETS-SG-RESMIN-mo034-1-201601r2.ggp"))
+    assert [(str(t.channel), t.kind, t.unit, t.tide_applied) for t in traces] == [
+        ("XX.mo034-1.00.UGZ", "gravity", "nm/s^2", True),
+        ("XX.mo034-1.01.UGZ", "gravity", "nm/s^2", True),
+        ("XX.mo034-1.--.tides", "other", None, False),
+        ("XX.mo034-1.--.rotation", "other", None, False),
+        ("XX.mo034-1.--.atm_load", "other", None, False),
+        ("XX.mo034-1.--.drift", "other", None, False),
+        ("XX.mo034-1.02.UGZ", "gravity", "nm/s^2", False),
+        ("XX.mo034-1.--.UDO", "pressure", "hPa", False),
+    ]
+    assert [int(t.values[0]) for t in traces] == [8793, 8793, -241013, -7770, -13137, 210372, -42755, 8926]
+
+
+def test_auxiliary_channels_are_neither_gravity_nor_pressure(tmp_path: Path) -> None:
+    rows = [f"20200101 {n * 100:06d} 21.5 0.25" for n in range(3)]
+    traces = read_file(write(tmp_path, END + block(rows, "0 0"), "IGETS-SG-AUX-bh044-20200100.aux"))
+    assert [(str(t.channel), t.kind) for t in traces] == [("XX.bh044.00.UYO", "other"), ("XX.bh044.01.UYO", "other")]
+
+
+def test_blanks_within_times_are_zeros(tmp_path: Path) -> None:
+    rows = [f"2020 1 1 {n // 3600:2d}{n // 60 % 60:2d}{n % 60:2d} {n}.5" for n in range(3595, 3610)]
+    (trace,) = read_file(write(tmp_path, END + block(rows)))
+    assert trace.values.tolist() == [10 * n + 5 for n in range(3595, 3610)]
+    assert trace.start_ns == np.datetime64("2020-01-01T00:59:55", "ns").astype(np.int64)
+
+
+def test_damage_is_not_taken_for_fixed_columns(tmp_path: Path) -> None:
+    rows = ["20200101 000000 15 7", "20200101    100 16", "20200101    200 17 9"]
+    with pytest.raises(DamagedFileError, match="found 3 columns, expected 4") as caught:
+        read_file(write(tmp_path, END + block(rows, "0 0")))
+    assert caught.value.line == 5
+
+
+def test_uneven_rows_are_not_joined_across_blocks(tmp_path: Path) -> None:
+    seconds = np.cumsum(np.resize([58, 60, 62], 40))
+    rows = [f"20200101 {s // 3600:02d}{s // 60 % 60:02d}{s % 60:02d} {s}.0" for s in seconds]
+    path = write(tmp_path, END + block(rows[:20]) + block(rows[20:], "1000"))
+    first, second = read_file(path)
+    for trace, part, offset in ((first, seconds[:20], 0), (second, seconds[20:], 1000)):
+        grid = (trace.start_ns - np.datetime64("2020-01-01", "ns").astype(np.int64)) / 1e9 + 60 * np.arange(trace.npts)
+        assert trace.values == pytest.approx(grid + offset)
+        assert part[0] - 1 <= grid[0] <= grid[-1] <= part[-1] + 1
+    with pytest.raises(DamagedFileError, match="not evenly spaced"):
+        read_file(path, ReadOptions(irregular="refuse"))
+
+
+def test_rows_without_any_block(tmp_path: Path) -> None:
+    rows = "19960728   3100  -3.20846  -1.23986\n19960728   3101  -3.20847  -1.23986\n"
+    for text in (LEVEL_1 + END + rows, LEVEL_1 + rows, LEVEL_1 + END + rows + "99999999\n"):
+        gravity, pressure = read_file(write(tmp_path, text, "IGETS-SG-SEC-su052-20160100.ggp"))
+        assert (gravity.values.tolist(), gravity.unit, pressure.unit) == ([-320_846, -320_847], "V", "hPa")
+
+
+def test_rows_behind_the_end_of_a_block_are_told(tmp_path: Path) -> None:
+    text = END + block(["20200101 000000 1.5", "20200101 000001 1.5"]) + "20200101 000002 1.5\n88888888\n"
+    (trace,) = read_file(write(tmp_path, text))
+    assert trace.npts == 2
+    assert (trace.notes[0].what, trace.notes[0].line) == (
+        "1 rows stand behind the end of their block and were left out",
+        7,
+    )

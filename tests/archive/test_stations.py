@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from obspy import UTCDateTime
 from obspy.core.inventory import Channel, Inventory, Network, Response, Station
 from obspy.core.inventory.response import InstrumentSensitivity
 
 from gravdask.archive import ChannelId, ChannelMetadata, StationTable, Trace
+from gravdask.archive.epochs import Ranked, sweep, uncovered
 from gravdask.archive.stations import StationEntry, distance_km
 from gravdask.errors import StationError
 from gravdask.grid import Rate
@@ -51,6 +55,7 @@ def test_csv_dialects(tmp_path: Path, text: str) -> None:
         (",33,7", r"row 3: station ''"),
         ("A B,33,7", r"row 3: station 'A B'"),
         ("A,nan,7", r"row 3: latitude 'nan'"),
+        ("A,95,7", r"row 3: latitude 95.0 lies outside -90 to 90; latitude and longitude may be swapped"),
     ],
 )
 def test_csv_rows_in_error_are_named(tmp_path: Path, row: str, reason: str) -> None:
@@ -187,3 +192,94 @@ def test_damaged_stationxml(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(StationError, match="cannot be read as StationXML"):
             StationTable.from_stationxml(path)
+
+
+# --- epochs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_may_give_epochs(tmp_path: Path) -> None:
+    text = (
+        "network,station,latitude,longitude,start,end\n"
+        "IU,ANMO,1,0,,2000-10-19T16:00:00\nIU,ANMO,2,0,2000-10-19 16:00:00Z,2010\nIU,ANMO,3,0,2010-01-01,2599-12-31\n"
+    )
+    table = StationTable.from_csv(csv(tmp_path, text))
+    times = [UTCDateTime(t).ns for t in ("1990-01-01", "2000-10-19T15:59:59", "2000-10-19T16:00:00", "2020-01-01")]
+    assert [table.lookup(LHZ, t).latitude for t in times] == [1, 1, 2, 3]
+    assert table.lookup(LHZ).latitude == 3
+    assert table.conflicts() == []
+    assert [(s.value.latitude, s.end_ns) for s in table.places(LHZ)] == [
+        (1, UTCDateTime(2000, 10, 19, 16).ns),
+        (2, UTCDateTime(2010, 1, 1).ns),
+        (3, 2**63 - 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("times", "reason"),
+    [
+        ("last year,", "row 2: start 'last year' is no time; expected ISO 8601"),
+        ("2020-01-01T00:00+08:00,", "row 2: start .* is no time"),
+        ("2020-01-01,2019-01-01", "row 2: start 2020-01-01 is not before end 2019-01-01"),
+    ],
+)
+def test_epochs_in_error_are_named(tmp_path: Path, times: str, reason: str) -> None:
+    path = csv(tmp_path, f"station,latitude,longitude,start,end\nA,1,2,{times}\n")
+    with pytest.raises(StationError, match=reason):
+        StationTable.from_csv(path)
+
+
+def test_stretches_of_gains_say_what_they_outdo() -> None:
+    def gain(value: float, source: str, start: int | None, end: int | None, code: str | None = "LHZ") -> StationEntry:
+        about = ChannelMetadata(sensitivity=value, input_unit="M/S", source=source, start_ns=start, end_ns=end)
+        return StationEntry("IU", "ANMO", "00", code, about)
+
+    table = StationTable(
+        [gain(1, "a", 0, 10), gain(2, "a", 8, 20), gain(3, "b", 0, 30), gain(4, "b", None, None, None)]
+    )
+    found = [(s.start_ns, s.end_ns, s.value.sensitivity, [o.sensitivity for o in s.outdone]) for s in table.gains(LHZ)]
+    first, last = -(2**63), 2**63 - 1
+    assert found == [
+        (first, 0, 4, []),
+        (0, 8, 1, [3, 4]),
+        (8, 10, 2, [1, 3, 4]),
+        (10, 20, 2, [3, 4]),
+        (20, 30, 3, [4]),
+        (30, last, 4, []),
+    ]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 5)), max_size=8),
+)
+def test_sweeping_against_every_single_time(spans: list[tuple[int, int, int]]) -> None:
+    items = [Ranked(start, end, (rank, -n), n) for n, (start, end, rank) in enumerate(spans)]
+    stretches = sweep(items)
+    assert all(a.end_ns <= b.start_ns for a, b in pairwise(stretches))
+    for time in range(-1, 32):
+        order = sorted((i for i in items if i.start_ns <= time < i.end_ns), key=lambda i: i.rank, reverse=True)
+        found = [s for s in stretches if s.start_ns <= time < s.end_ns]
+        assert [[s.value, *s.outdone] for s in found] == ([[i.value for i in order]] if order else [])
+    holes = uncovered([(a, b) for a, b, _ in spans if a < b], 0, 30)
+    assert {t for a, b in holes for t in range(a, b)} == {
+        t for t in range(30) if not any(a <= t < b for a, b, _ in spans)
+    }
+
+
+def test_files_are_told_apart_by_their_contents(tmp_path: Path) -> None:
+    xml = tmp_path / "stations.txt"
+    Inventory([Network("N1", stations=[Station("ABC", 1.4, 2.4, 20.0)])], source="x").write(str(xml), "STATIONXML")
+    assert StationTable.from_file(xml).lookup(ChannelId("N1", "ABC", "", "LGZ")).latitude == 1.4
+    assert StationTable.from_file(csv(tmp_path, "station,latitude,longitude\nABC,5,6\n")).codes == ("ABC",)
+    broken = tmp_path / "broken.xml"
+    broken.write_text("<html>404 not found</html>")
+    with pytest.raises(StationError, match=r"cannot be read as StationXML: .*; fetch it again"):
+        StationTable.from_file(broken)
+
+
+def test_a_latitude_of_95_in_stationxml_is_refused_with_its_value(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    Inventory([Network("N1", stations=[Station("ABC", 85.0, 2.4, 20.0)])], source="x").write(str(path), "STATIONXML")
+    path.write_text(path.read_text().replace("85.0", "95.0"))
+    with pytest.raises(StationError, match=r"a\.xml: cannot be read as StationXML: .*95"):
+        StationTable.from_file(path)

@@ -133,11 +133,15 @@ def test_slow_drift_of_the_clock_is_cut_at_one_percent(tmp_path: Path) -> None:
     assert [t.npts for t in read_file(write(tmp_path, headed(rows)))] == [400, 400, 400]
 
 
-def test_uneven_rows_are_refused(tmp_path: Path) -> None:
+def test_uneven_rows_are_resampled_or_refused(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
-    rows = [row(n + rng.integers(-5, 6) / 60, "1") for n in range(1000)]
-    with pytest.raises(ReadError, match="not evenly spaced"):
-        read_file(write(tmp_path, headed(rows)))
+    path = write(tmp_path, headed([row(n + rng.integers(-5, 6) / 60, str(n)) for n in range(1000)]))
+    with pytest.raises(ReadError, match=r"not evenly spaced.*set archive.irregular to 'linear'"):
+        read_file(path, ReadOptions(irregular="refuse"))
+    (trace,) = read_file(path)
+    assert (trace.dtype, trace.recipe, trace.start_ns % (60 * SECOND_NS)) == ("float64", "linear 60s", 0)
+    assert trace.values == pytest.approx(np.arange(trace.npts) + trace.values[0], abs=10 / 60)
+    assert "brought to a grid of 60s, interpolated" in trace.notes[0].what
 
 
 @pytest.mark.parametrize(

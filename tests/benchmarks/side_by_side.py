@@ -42,9 +42,9 @@ def ratio(one: Sequence[float], other: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(one, other, strict=True))
 
 
-def say(text: str = "") -> None:
+def say(text: str = "", end: str = "\n") -> None:
     """Print a line at once, so that a long run shows how far it is."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{text}{end}")
     sys.stdout.flush()
 
 

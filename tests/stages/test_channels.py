@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gravdask.config import PreprocessConfig
 from gravdask.errors import StoreError
 from gravdask.grid import Grid, Rate, record_blocks
-from gravdask.stages.channels import Calibration, Channel, physical, raw_chunks
+from gravdask.preprocess.response import DigitalStage, ResponseEpoch
+from gravdask.stages.channels import Calibration, Channel, chain_of, feature_channel, physical, raw_chunks
 from gravdask.store.layout import missing_value
 
 ALWAYS = (-(2**63), 2**63 - 1)
@@ -33,6 +35,41 @@ def test_a_channel_survives_its_attributes_as_json() -> None:
     attributes = json.loads(json.dumps(full.to_attributes()))
     assert Channel.from_attributes(full.name, attributes) == full
     assert "name" not in attributes
+
+
+def test_what_is_known_of_single_times_survives_as_json() -> None:
+    stage = DigitalStage(40.0, (0.25, 0.5, 0.25), (1.0,), 0.025)
+    epoch = ResponseEpoch(0, 9, 6e8, 0.02, "M/S", ((-1.0, 2.0),), ((0.0, 0.0),), 3.5, (stage,))
+    full = replace(
+        PLAIN,
+        tide_applied=True,
+        places=((0, 5, 30.0, 110.0, 20.0), (5, 9, 31.0, 111.0, None)),
+        responses=(epoch, replace(epoch, start_ns=9, end_ns=20, gain=None, stages=())),
+        masks=((3, 4, "maintenance"),),
+        log_steps=((4, 120.5), (6, None)),
+        velocity_limit=1.3e7,
+    )
+    attributes = json.loads(json.dumps(full.to_attributes()))
+    assert Channel.from_attributes(full.name, attributes) == full
+    assert hash(full) == hash(Channel.from_attributes(full.name, attributes))
+
+
+def test_attributes_of_an_earlier_version_are_read() -> None:
+    """A store made before a channel could have masks and responses; a channel without them is still written so."""
+    attributes = PLAIN.to_attributes()
+    assert not {"tide_applied", "places", "responses", "masks", "log_steps", "velocity_limit"} & set(attributes)
+    found = Channel.from_attributes(PLAIN.name, attributes)
+    assert (found.tide_applied, found.places, found.responses, found.masks) == (False, (), (), ())
+    assert (found.log_steps, found.velocity_limit, found.recorded) == ((), None, None)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"masks": [[1, 2]]}, {"responses": [{"poles": []}]}, {"places": [[0, 1, "north", 2, 3]]}, {"log_steps": 5}],
+)
+def test_damaged_attributes_are_refused(broken: dict[str, object]) -> None:
+    with pytest.raises(StoreError, match="its attributes are not gravdask's"):
+        Channel.from_attributes(PLAIN.name, PLAIN.to_attributes() | broken)
 
 
 @pytest.mark.parametrize("broken", [{}, {"rate": "1Hz"}, {"phases": 3}, {"extra": 1}])
@@ -171,3 +208,22 @@ def test_chunks_that_hold_a_span(start: int, stop: int) -> None:
     assert chunk == 69_120
     touched = {k // chunk for k in range(start, stop) if k >= 0}
     assert set(raw_chunks(PLAIN, start, stop)) == touched
+
+
+# --- the chain --------------------------------------------------------------------------------------------------------
+
+
+def test_the_steps_that_a_record_goes_through() -> None:
+    fixed = PreprocessConfig()
+    assert [name for name, _ in chain_of(PLAIN, fixed)] == ["calibrate", "spikes", "drift", "tide", "pressure"]
+    assert [name for name, _ in chain_of(PLAIN, fixed, features=False)] == ["calibrate", "tide", "pressure"]
+    noted = replace(PLAIN, masks=((0, 1, "x"),), log_steps=((5, 1.0),), tide_applied=True, pressure="")
+    names = ["calibrate", "masks", "spikes", "steps", "drift"]
+    assert [name for name, _ in chain_of(noted, fixed)] == names
+    off = PreprocessConfig(masks=False, spikes=False, steps=False, drift=False)
+    assert [name for name, _ in chain_of(noted, off)] == ["calibrate"]
+    epoch = ResponseEpoch(*ALWAYS, 6e8, 1.0, "M/S", poles=((-1.0, 0.0),), zeros=((0.0, 0.0),))
+    fast = replace(PLAIN, rate=Rate(100, 1), kind="seismic", quantity="counts", responses=(epoch,))
+    chain = chain_of(feature_channel(fast, fixed), fixed)
+    assert [name for name, _ in chain] == ["decimate", "response"]
+    assert all(halo > 1000 for _, halo in chain)

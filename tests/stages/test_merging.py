@@ -55,7 +55,7 @@ def merge_archive(
     task = Task("convert", str(CHANNEL), 0, "", {}, (), payload)
     target = merger(mask)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert, "read_file", read_file)
+        patch.setattr(convert, "open_source", read_file)
         problems = _merge_files(task, target)
     return target, problems, read
 
@@ -247,8 +247,7 @@ def test_numbers_of_the_channels_own_type_stay_as_they_are(dtype: str) -> None:
     copy = values.copy()
     found = _numbers(trace(values, 2 if dtype.startswith("int") else 0), np.dtype(dtype), 2)
     np.testing.assert_array_equal(found, copy)
-    found += 1
-    np.testing.assert_array_equal(values, copy)
+    assert found is values  # a day of 100 Hz is not copied for nothing
 
 
 def test_integers_in_a_channel_of_floats_are_the_decimal_text() -> None:

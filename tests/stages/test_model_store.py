@@ -38,6 +38,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path, rows: np.ndarray, axes: str, k
     columns = Columns(np.arange(5), np.array([-1, -1, -1, 0, 1]))
     medians = {"XX.A": Medians(np.arange(1.0, 8.0), np.zeros(5))}
     model = Model("1Hz", "net", columns, projection, mixture, medians, {}, {"channels": ["XX.A"], "rows": 800})
+    open_root(tmp_path / "store.zarr", create=True)
     save_model(tmp_path / "store.zarr", model)
     back = load_model(tmp_path / "store.zarr", "1Hz", model.digest)
     assert back.digest == model.digest
@@ -53,6 +54,7 @@ def test_a_way_back_that_was_changed_is_noticed(tmp_path: Path, rows: np.ndarray
     columns = Columns(np.arange(5), np.full(5, -1))
     medians = {"XX.A": Medians(np.ones(5), np.zeros(5))}
     model = Model("1Hz", "net", columns, projection, mixture, medians, {}, {"channels": ["XX.A"], "rows": 800})
+    open_root(store, create=True)
     save_model(store, model)
     array = open_root(store, create=True)[f"{model_path('1Hz', model.digest)}/mixing"]
     array[0, 0] = 7.0

@@ -12,9 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gravdask.grid import DAY_NS, SECOND_NS, Grid, Rate
+from gravdask.archive.reader import ReadOptions
+from gravdask.archive.table_format import TableFormat
+from gravdask.config import build_config
+from gravdask.grid import DAY_NS, SECOND_NS, Grid, Rate, record_blocks
 from gravdask.stages.channels import Channel
+from gravdask.stages.convert import _cells
 from gravdask.stages.placement import Placement, assign_names, place, span_text, whole_archive, widest
+from gravdask.stages.stated import Stated, applied_clock_s, corrected, shift_ns
 
 NAME = "XX.334.--.UGZ"
 NOON = int(np.datetime64("2021-06-07T12:00:00", "ns").astype(np.int64))
@@ -24,7 +29,7 @@ def row(start_ns: int = NOON, npts: int = 100, **values: Any) -> dict[str, Any]:
     return {
         "channel": NAME, "rate": "1Hz", "path": "a.ms", "digest": "d0", "number": 0, "start_ns": start_ns, "npts": npts,
         "dtype": "int32", "decimals": 0, "kind": "gravity", "unit": None, "latitude": np.nan, "longitude": np.nan,
-        "elevation": np.nan,
+        "elevation": np.nan, "recipe": "",
     } | values  # fmt: skip
 
 
@@ -220,3 +225,116 @@ def test_of_traces_of_one_start_the_lowest_digest_decides() -> None:
     rows = [row(digest="a", kind="gravity"), row(digest="b", kind="seismic")]
     kinds = [place(NAME, Rate(1, 1), pd.DataFrame(order), None).kind for order in (rows, rows[::-1])]
     assert kinds == ["gravity", "gravity"]
+
+
+# --- clocks and delays that a person states ---------------------------------------------------------------------------
+
+
+def said(*entries: dict[str, Any]) -> dict[str, Stated]:
+    settings = build_config({"archive": {"channels": list(entries)}}).archive
+    return {NAME: Stated.of(NAME, settings, ())}
+
+
+def moved(traces: pd.DataFrame, stated: dict[str, Stated], clock_s: float = 0.0, reader: str = "tsoft") -> list[int]:
+    before = traces["start_ns"].to_numpy(np.int64)
+    after = corrected(traces.assign(format=reader), stated, ReadOptions(clock_offset_s=clock_s))
+    return [int(n) for n in after["start_ns"].to_numpy(np.int64) - before]
+
+
+HOUR_NS = 3600 * SECOND_NS
+
+
+def test_a_stated_clock_takes_the_place_of_the_archives() -> None:
+    own = said({"pattern": "334", "clock": "+08:00"})
+    assert moved(table(row(), row(NOON + DAY_NS)), own) == [-8 * HOUR_NS] * 2
+    # The reader has taken the archive's clock off already; from UTC+9 to UTC+8 an hour is given back.
+    assert moved(table(row()), own, clock_s=9 * 3600.0) == [HOUR_NS]
+    assert moved(table(row()), own, clock_s=8 * 3600.0) == [0]
+    # MiniSEED is in UTC whatever the archive's text files are in; only a clock that is stated for it moves it.
+    assert moved(table(row()), own, clock_s=9 * 3600.0, reader="waveform") == [-8 * HOUR_NS]
+    assert moved(table(row()), {NAME: Stated()}, clock_s=9 * 3600.0) == [0]
+    assert moved(table(row(channel="XX.335.--.UGZ")), own) == [0]
+
+
+def test_a_delay_is_subtracted_from_every_format() -> None:
+    late = said({"pattern": NAME, "time_delay_s": 17.18}, {"pattern": "*", "time_delay_s": 99.0, "clock": "-01:30"})
+    expected = -17_180_000_000 + 90 * 60 * SECOND_NS
+    for reader in ("tsoft", "waveform"):
+        assert moved(table(row()), late, reader=reader) == [expected]
+
+
+def test_a_clock_for_a_time_moves_the_traces_whose_corrected_start_lies_in_it() -> None:
+    start = "2021-06-07T04:00:00"  # noon of UTC+8
+    own = said({"pattern": NAME, "clock": "+08:00", "start": start})
+    shifts = moved(table(row(NOON - SECOND_NS), row(NOON), row(NOON + DAY_NS)), own)
+    assert shifts == [0, -8 * HOUR_NS, -8 * HOUR_NS]
+    until = said({"pattern": NAME, "clock": "+08:00", "end": start})
+    assert moved(table(row(NOON - SECOND_NS), row(NOON)), until) == [-8 * HOUR_NS, 0]
+
+
+def test_moved_stamps_are_told_and_so_are_files_across_a_change() -> None:
+    own = said({"pattern": NAME, "clock": "+08:00", "start": "2021-06-07T04:01:00"})
+    traces = table(row(NOON - HOUR_NS), row(NOON + 60 * SECOND_NS)).assign(format="tsoft")
+    plan = place(NAME, Rate(1, 1), corrected(traces, own, ReadOptions()), None)
+    assert plan.notes == [f"{NAME}: the stamps of 1 of 2 traces are moved by -28800 s, as [[archive.channels]] states"]
+    across = said({"pattern": NAME, "time_delay_s": 1.0, "end": "2021-06-07T12:00:30"})
+    plan = place(NAME, Rate(1, 1), corrected(table(row()).assign(format="tsoft"), across, ReadOptions()), None)
+    assert any(
+        "begins or ends within 1 traces (the first is of a.ms); each was placed as a whole" in n for n in plan.notes
+    )
+
+
+def test_the_clock_of_a_table_is_that_of_its_layout() -> None:
+    own = said({"pattern": NAME, "clock": "+08:00"})[NAME]
+    layouts = (
+        TableFormat("*.cst", clock_offset_s=28800.0),
+        TableFormat("*.unix", time_format="unix"),
+        TableFormat("*"),
+    )
+    options = ReadOptions(clock_offset_s=3600.0, tables=layouts)
+    applied = [applied_clock_s("table", f"a/x.{end}", options) for end in ("cst", "unix", "csv")]
+    assert applied == [28800.0, 0.0, 3600.0]
+    assert [shift_ns(own, NOON, a) // HOUR_NS for a in applied] == [0, -8, -7]
+    assert applied_clock_s("scintrex", "a.txt", options) == 0.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    hours=st.integers(-14, 14),
+    delay=st.integers(0, 3600),
+    starts=st.lists(st.integers(0, 10**6), min_size=1, max_size=6, unique=True),
+)
+def test_whole_seconds_move_every_placement_by_so_many_samples(hours: int, delay: int, starts: list[int]) -> None:
+    traces = table(*(row(NOON + n * SECOND_NS, 1) for n in starts)).assign(format="waveform")
+    stated = said({"pattern": NAME, "clock": f"{hours:+03d}:00", "time_delay_s": float(delay)})
+    plain = whole_archive(traces, {})[0]
+    plan = whole_archive(corrected(traces, stated, ReadOptions()), {}, stated)[0]
+    shift = -(hours * 3600 + delay)
+    assert [p.start for p in plan.placements] == [p.start + shift for p in plain.placements]
+    assert plan.phases == plain.phases
+    assert plan.stated == stated[NAME]
+
+
+def test_a_phase_that_no_trace_stands_on_any_more_is_given_up() -> None:
+    traces = table(row(NOON + 750_000_000), row(NOON + DAY_NS + 750_000_000))
+    assert place(NAME, Rate(1, 1), traces, known(phase_ns=0)).phases == [(0, 750_000_000)]
+    mixed = table(row(NOON + 750_000_000), row(NOON + DAY_NS))
+    assert [phase for _, phase in place(NAME, Rate(1, 1), mixed, known(phase_ns=0)).phases] == [0, 750_000_000, 0]
+
+
+def test_files_that_state_that_their_tide_is_gone() -> None:
+    assert place(NAME, Rate(1, 1), table(row(tide_applied=True)), None).tide_applied
+    assert not place(NAME, Rate(1, 1), table(row()), None).tide_applied
+    plan = place(NAME, Rate(1, 1), table(row(tide_applied=True), row(NOON + DAY_NS, 300, tide_applied=False)), None)
+    assert not plan.tide_applied
+    assert any("of 400 samples 100 are in files whose tide has been taken out; none are" in n for n in plan.notes)
+
+
+def test_another_recipe_for_the_same_file_makes_the_chunks_stale() -> None:
+    rate = Rate(1, 1)
+    plain, linear, nearest = (
+        _cells(place(NAME, rate, table(row(recipe=recipe)), None), record_blocks(rate))
+        for recipe in ("", "linear 90s", "nearest 90s")
+    )
+    assert len(plain) == 1
+    assert len({*plain.values(), *linear.values(), *nearest.values()}) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -11,14 +12,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gravdask.errors import LeaseHeldError
+from gravdask.errors import ExecutionError, LeaseHeldError
+from gravdask.grid import Rate, day_blocks, frame_blocks, record_blocks, unit_days
 from gravdask.stages.selection import matches
 from gravdask.store import lease as lease_module
-from gravdask.store.lease import EXPIRY_SECONDS, HEARTBEAT_SECONDS, Lease, may_share
+from gravdask.store.claims import Claim, may_share, overlap
+from gravdask.store.lease import EXPIRY_SECONDS, HEARTBEAT_SECONDS, Lease, machine
+from gravdask.store.place import Place
 
 ALL = ("*",)
 STAGE = ("noise",)
@@ -227,16 +232,135 @@ def test_a_client_that_entered_before_a_lower_claim_was_visible_stops_at_the_nex
             lease.check()
 
 
-def test_equal_times_are_decided_by_the_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_times_are_decided_by_the_id(tmp_path: Path) -> None:
+    with Lease(tmp_path, ALL, STAGE) as lease:
+        (mine,) = claims(tmp_path)
+        higher = foreign(tmp_path, time=mine["time"], id="f" * 32 + "f")
+        lease.check()
+        higher.unlink()
+        foreign(tmp_path, time=mine["time"], id="0" * 32)
+        with pytest.raises(LeaseHeldError):
+            lease.check()
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_the_clock_of_a_host_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    """Times are those of the file system: a host whose clock is hours off neither wins nor expires by it."""
     now = time.time()
-    monkeypatch.setattr(lease_module.time, "time", lambda: now)
-    lower = foreign(tmp_path, time=now, id="0" * 32)
+    with Lease(tmp_path, ALL, STAGE) as first:
+        with monkeypatch.context() as patch:
+            patch.setattr(lease_module.time, "time", lambda: now + hours * 3600)
+            with pytest.raises(LeaseHeldError), Lease(tmp_path, ALL, STAGE):
+                pass
+            first.check()
+            with Lease(tmp_path, ALL, ("scatter",)) as other:
+                assert all(abs(c["time"] - now) < 60 for c in claims(tmp_path))
+                other.check()
+        first.check()
+
+
+def test_a_claim_that_holds_is_not_overtaken_by_one_that_enters_with_the_same_time(tmp_path: Path) -> None:
+    """On S3 times are whole seconds: of two clients of one second the second must not win by its lower id."""
+    foreign(tmp_path, time=time.time() + 30, id="f" * 33, held=True)
     with pytest.raises(LeaseHeldError), Lease(tmp_path, ALL, STAGE):
         pass
-    lower.unlink()
-    foreign(tmp_path, time=now, id="f" * 32 + "f")
+
+
+def test_a_claim_without_a_time_has_that_of_its_object(tmp_path: Path) -> None:
+    """Another client has written its claim and does not know yet what time it is there."""
+    path = foreign(tmp_path, time=None)
+    os.utime(path, (time.time() - 30, time.time() - 30))
+    with pytest.raises(LeaseHeldError), Lease(tmp_path, ALL, STAGE):
+        pass
+    os.utime(path, (time.time() + 30, time.time() + 30))
     with Lease(tmp_path, ALL, STAGE) as lease:
         lease.check()
+
+
+def test_another_machine_of_the_same_name_is_not_judged_by_its_processes(tmp_path: Path) -> None:
+    """Containers often share a host name: only a stopped heartbeat tells that such a client is dead."""
+    here = lease_module.socket.gethostname()
+    path = foreign(tmp_path, host=here, pid=dead_pid(), machine="another boot pid:[1]")
+    with pytest.raises(LeaseHeldError), Lease(tmp_path, ALL, STAGE):
+        pass
+    path.unlink()
+    path = foreign(tmp_path, host=here, pid=dead_pid(), machine=machine())
+    with Lease(tmp_path, ALL, STAGE):
+        assert not path.exists()
+
+
+def test_a_store_that_vanished_is_told_from_a_lease_that_was_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "x.zarr" / "ledger" / "leases"
+    with Lease(folder, ALL, STAGE) as lease:
+        lease.check()
+        (tmp_path / "x.zarr").rename(tmp_path / "elsewhere")  # as when the disk is unmounted
+        with pytest.raises(ExecutionError, match=r"x\.zarr: the store is gone; is its disk still mounted"):
+            lease.check()
+        (tmp_path / "x.zarr").mkdir()  # the empty mount point
+        with pytest.raises(ExecutionError, match="still mounted"):
+            lease.check()
+    assert not any((tmp_path / "x.zarr").iterdir())
+
+
+def test_a_heartbeat_that_fails_for_a_while_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.001)
+    failed, renewed = [], threading.Event()
+    real = Place.renew
+
+    def unreliable(self: Place, content: bytes) -> None:
+        if len(failed) < 5:
+            failed.append(True)
+            message = "the service does not answer"
+            raise ExecutionError(message)
+        real(self, content)
+        renewed.set()
+
+    monkeypatch.setattr(Place, "renew", unreliable)
+    with Lease(tmp_path, ALL, STAGE) as lease:
+        assert renewed.wait(30)
+        lease.check()
+
+
+@pytest.mark.slow
+def test_a_lease_on_s3_refuses_the_second_renews_and_is_given_up(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT_SECONDS", 0.2)
+    folder = Place.of(f"{s3}/x.zarr/ledger/leases")
+    with Lease(folder, ALL, STAGE) as first:
+        (before,) = folder.entries()
+        for _ in range(3):
+            with pytest.raises(LeaseHeldError, match=f"process {os.getpid()} on "), Lease(folder, ALL, STAGE):
+                pass
+        with Lease(folder, ("AU.*",), ("scatter",)) as other:
+            other.check()
+        first.check()
+        deadline = time.monotonic() + 20
+        while folder.entries()[0].time <= before.time:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        (folder / before.name).delete()
+        time.sleep(0.5)  # some heartbeats: none of them claims again
+        assert folder.entries() == []
+        with pytest.raises(LeaseHeldError, match="taken away"):
+            first.check()
+    with Lease(folder, ALL, STAGE) as again:
+        again.check()
+    assert folder.entries() == []
+
+
+@pytest.mark.slow
+def test_a_dead_clients_lease_on_s3_expires_by_the_clock_of_the_service(
+    s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Place.of(f"{s3}/x.zarr/ledger/leases")
+    dead = Claim("0" * 32, time.time() - 3600, "node17.cluster", 4711, ALL, STAGE, (0, 1), held=True)
+    (folder / f"{dead.id}.json").write(dead.content())
+    with pytest.raises(LeaseHeldError, match="process 4711"), Lease(folder, ALL, STAGE):
+        pass
+    time.sleep(3)
+    monkeypatch.setattr(lease_module, "EXPIRY_SECONDS", 1.5)
+    with Lease(folder, ALL, STAGE):
+        assert [e.name for e in folder.entries()] != [f"{dead.id}.json"]
+        assert len(folder.entries()) == 1
 
 
 def test_of_many_clients_at_once_exactly_one_may_commit(tmp_path: Path) -> None:
@@ -310,6 +434,73 @@ def test_disjoint_claims_coexist(tmp_path: Path, one: tuple[Any, ...], two: tupl
 def test_overlapping_claims_do_not(tmp_path: Path, one: tuple[Any, ...], two: tuple[Any, ...]) -> None:
     with Lease(tmp_path, *one), pytest.raises(LeaseHeldError), Lease(tmp_path, *two):
         pass
+
+
+YEAR = 365
+
+
+@pytest.mark.parametrize(
+    ("stages", "one", "two", "frame_days", "refused"),
+    [
+        (("convert",), (0, 384), (384, 768), 0, False),
+        (("convert",), (0, 385), (384, 768), 0, True),
+        (("convert",), (10, 20), (30, 40), 0, True),  # one shard
+        (("convert",), (None, 384), (384, None), 0, False),
+        (("convert",), (None, None), (384, None), 0, True),
+        (("noise",), (0, 384), (384, 768), 0, True),  # one unit of four shards
+        (("noise",), (0, 1536), (1536, 1540), 0, False),
+        (("scatter",), (0, 1536), (1536, 1540), 1536, False),
+        (("scatter",), (0, 1536), (1536, 1540), 1540, True),
+        (("scatter",), (0, 1536), (40_000, 40_001), 0, True),  # length of a unit unknown
+        (("fit",), (0, 1), (40_000, 40_001), 1536, True),  # looks at the whole network
+        (("convert", "noise", "scatter"), (0, 1536), (3072, 4000), 1536, False),
+        (("convert", "classify"), (0, 1536), (3072, 4000), 1536, True),
+    ],
+)
+def test_jobs_on_other_years_coexist_where_no_shard_is_common(
+    tmp_path: Path, stages: Any, one: Any, two: Any, frame_days: int, refused: bool
+) -> None:
+    first, second = (Lease(tmp_path, ALL, stages, (0, 1), days, frame_days) for days in (one, two))
+    with first:
+        if refused:
+            with pytest.raises(LeaseHeldError), second:
+                pass
+            return
+        with second:
+            first.check()
+            second.check()
+
+
+def test_the_refusal_says_which_span_is_held(tmp_path: Path) -> None:
+    day = (np.datetime64("2019-01-01") - np.datetime64("1950-01-01")).astype(int)
+    held = Lease(tmp_path, ("AU.*",), ("convert",), (0, 1), (int(day), int(day) + YEAR))
+    with held, pytest.raises(LeaseHeldError) as caught, Lease(tmp_path, ALL, ("convert",)):
+        pass
+    assert "channels AU.*; from 2019-01-01 to 2020-01-01" in str(caught.value)
+    assert "work on other channels or years" in str(caught.value)
+
+
+RATES = [Rate(100, 1), Rate(20, 1), Rate(1, 1), Rate(1, 60), Rate(1, 3600)]
+SPAN = st.tuples(st.integers(0, 30_000), st.integers(1, 3000)).map(lambda s: (s[0], s[0] + s[1]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(one=SPAN, two=SPAN, rate=st.sampled_from(RATES), frame=st.sampled_from([256, 1000, 1024, 4096]))
+def test_claims_that_do_not_overlap_have_no_shard_in_common(
+    one: tuple[int, int], two: tuple[int, int], rate: Rate, frame: int
+) -> None:
+    """The oracle is the grid that the stages cut their units by."""
+    days = unit_days(rate, frame)
+    units = {
+        "convert": (record_blocks(rate), rate.samples_per_day),
+        "noise": (day_blocks(rate), 1),
+        "scatter": (frame_blocks(rate, frame, 10), rate.samples_per_day / frame),
+    }
+    for stage, (blocks, daily) in units.items():
+        mine, other = (Claim(n, 0.0, "h", 1, ALL, (stage,), (0, 1), s, days) for n, s in (("a", one), ("b", two)))
+        touched = [set(blocks.units_covering(int(a * daily), math.ceil(b * daily))) for a, b in (one, two)]
+        if touched[0] & touched[1]:
+            assert overlap(mine, other)
 
 
 NAME = st.tuples(*(st.text("AB@", min_size=1, max_size=2) for _ in range(4))).map(".".join)

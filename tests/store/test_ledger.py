@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from gravdask.errors import StoreError
 from gravdask.store import ledger as ledger_module
 from gravdask.store.ledger import Ledger, Record
+from gravdask.store.place import Place
 
 
 def record(unit: int = 0, fingerprint: str = "f", status: str = "done", stage: str = "noise", **more: object) -> Record:
@@ -148,28 +149,148 @@ def test_a_segment_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monkey
     assert fingerprints(tmp_path) == {0: "f done", 1: "f done"}
 
 
-@pytest.mark.parametrize("damage", ['{"stage": "noi', "not json\n", "\n"])
-def test_a_damaged_segment_is_named_with_the_cure(tmp_path: Path, damage: str) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.add(record(0))
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+def damaged_middle(folder: Path, damage: bytes | None) -> Path:
+    """Three segments: units 0-2 done; unit 1 begun anew and unit 3 done, which is damaged; unit 2 done again."""
+    ledger = Ledger(folder)
+    for n in range(3):
+        ledger.add(record(n, "old"))
+    ledger.add(record(-1, "estimate"))
     ledger.flush()
-    (segment,) = (tmp_path / "noise").glob("*.jsonl")
-    segment.write_text(segment.read_text() + damage)
-    with pytest.raises(StoreError, match=rf"{segment.name}: damaged ledger segment .* remove the file: its units"):
-        Ledger(tmp_path)
-    segment.unlink()
-    assert fingerprints(tmp_path) == {}
+    ledger.begin([record(3, "old"), record(1, "new", "begun")])
+    segment = max((folder / "noise").glob("*.jsonl"))
+    ledger.add(record(2, "new"))
+    ledger.flush()
+    segment.write_bytes(segment.read_bytes()[:-30] if damage is None else damage)
+    return segment
 
 
-def test_a_damaged_compacted_object_is_named_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damage", [None, b"", b"not json\n", b"\xff\xfe\x00", b'"text"', b"\n"])
+def test_what_a_damaged_segment_may_have_revoked_counts_no_more(tmp_path: Path, damage: bytes | None) -> None:
+    """It may have said of any unit that it was begun: only what came after it is certain."""
+    segment = damaged_middle(tmp_path, damage)
+    if damage == b'"text"':  # whole JSON of another form is no damage: a newer gravdask may have written it
+        with pytest.raises(StoreError, match="of another form"):
+            Ledger(tmp_path)
+        return
+    ledger = Ledger(tmp_path)
+    found = {r.unit: r for r in ledger.of_stage("noise") if r.unit < 3}
+    assert {u for u, r in found.items() if r.finished} == {2, -1}
+    assert found[0].cells == {}
+    assert found[2].fingerprint == "new"
+    assert [str(segment) in text and "done again" in text for text in ledger.damaged] == [True]
+
+
+def test_damage_is_set_aside_once_its_consequences_are_written_down(tmp_path: Path) -> None:
+    segment = damaged_middle(tmp_path, None)
+    content = segment.read_bytes()
+    ledger = Ledger(tmp_path)
+    assert len(ledger.heal()) == 1
+    assert ledger.heal() == ledger.damaged == []
+    assert not segment.exists()
+    assert segment.with_name(segment.name + ".damaged").read_bytes() == content
+    again = Ledger(tmp_path)
+    assert again.damaged == []
+    assert {r.unit for r in again.of_stage("noise") if r.finished} == {2, -1}
+    again.add(record(0, "old"))
+    again.flush()
+    assert {r.unit for r in Ledger(tmp_path).of_stage("noise") if r.finished} == {0, 2, -1}
+
+
+def test_a_client_that_dies_while_it_heals_leaves_the_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged_middle(tmp_path, None)
+
+    def die(self: Place) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "delete", die)
+        with pytest.raises(KeyboardInterrupt):
+            Ledger(tmp_path).heal()
+    assert {r.unit for r in Ledger(tmp_path).of_stage("noise") if r.finished} == {2, -1}
+
+
+def test_a_damaged_compacted_object_leaves_only_what_came_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ledger_module, "COMPACT_SEGMENTS", 1)
     ledger = Ledger(tmp_path)
     ledger.add(record(0))
     ledger.compact()
-    (path,) = (tmp_path / "noise").iterdir()
+    ledger.add(record(1))
+    ledger.flush()
+    (path,) = (tmp_path / "noise").glob("*.parquet")
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(StoreError, match=rf"{path.name}: damaged ledger object .* remove the file"):
-        Ledger(tmp_path)
+    again = Ledger(tmp_path)
+    assert [r.unit for r in again.of_stage("noise")] == [1]
+    assert path.name in again.damaged[0]
+    again.compact()  # does not swallow what it cannot read
+    assert path.exists()
+    again.heal()
+    again.compact()
+    assert fingerprints(tmp_path) == {1: "f done"}
+
+
+def test_damage_of_one_stage_is_none_of_another(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.add(record(0, stage="scatter"))
+    ledger.add(record(0))
+    ledger.flush()
+    (segment,) = (tmp_path / "noise").glob("*.jsonl")
+    segment.write_bytes(b"x")
+    again = Ledger(tmp_path)
+    assert [r.finished for r in again.of_stage("scatter")] == [True]
+    assert list(again.of_stage("noise")) == []
+
+
+def test_nothing_is_written_where_the_guard_forbids_it(tmp_path: Path) -> None:
+    allowed = [True]
+
+    def guard() -> None:
+        if not allowed[0]:
+            message = "the lease is lost"
+            raise RuntimeError(message)
+
+    ledger = Ledger(tmp_path, guard)
+    ledger.begin([record(0, status="begun")])
+    allowed[0] = False
+    ledger.flush()  # nothing is pending: nothing to forbid
+    ledger.add(record(0))
+    with pytest.raises(RuntimeError, match="lease is lost"):
+        ledger.flush()
+    assert fingerprints(tmp_path) == {0: "f begun"}
+
+
+def test_what_was_written_before_a_disk_was_full_is_not_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path)
+    for stage in ("a", "b"):
+        ledger.add(record(0, stage=stage))
+    real = Place.write
+
+    def full(self: Place, content: bytes) -> None:
+        if "/b/" in str(self):
+            raise OSError(28, "No space left on device")
+        real(self, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            ledger.flush()
+    ledger.flush()
+    assert len(list(tmp_path.rglob("*.jsonl"))) == 2
+    assert fingerprints(tmp_path, "b") == {0: "f done"}
+
+
+def test_records_of_one_channel_are_found_without_the_others(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    for channel, unit in [("B", 2), ("A", 10), ("A", 9), ("B", -1)]:
+        ledger.add(Record("noise", channel, unit, "f", "done"))
+    assert [(r.channel, r.unit) for r in ledger.of_stage("noise", "B")] == [("B", -1), ("B", 2)]
+    assert list(ledger.of_stage("noise", "C")) == list(ledger.of_stage("fit", "A")) == []
 
 
 @pytest.mark.parametrize("line", ['{"stage": "noise"}', '{"other": 1}', "[1, 2]", "3"])

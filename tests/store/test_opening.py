@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import warnings
 from collections.abc import Callable
@@ -23,8 +24,10 @@ from gravdask.errors import StoreError
 from gravdask.grid import Grid, Rate, day_at, day_blocks, frame_blocks, frame_centre_ns, record_blocks
 from gravdask.stages.channels import Calibration, Channel
 from gravdask.stages.channels import physical as physical_by_stages
+from gravdask.store import codecs
 from gravdask.store.layout import create_array, missing_value, open_root, put_table, write_unit
 from gravdask.store.opening import network, open_store
+from gravdask.store.place import Place
 from gravdask.store.timeindex import TimeIndex
 from gravdask.store.window import Decoding
 
@@ -147,6 +150,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return await original(self, key, *arguments, **options)
 
     monkeypatch.setattr(LocalStore, "get", counted)
+    monkeypatch.setattr(codecs, "zarrs_installed", lambda: False)  # zarrs reads past Zarr's store
     return seen
 
 
@@ -423,3 +427,94 @@ def test_numbers_are_decoded_over_pieces_of_any_cut() -> None:
         parts = [decoding.apply(numbers[:cut], 5, LEAST), decoding.apply(numbers[cut:], 5 + cut, LEAST)]
         np.testing.assert_array_equal(np.concatenate(parts), whole)
     assert Decoding(-2).apply(np.array([3], np.int64), 0, None).tolist() == [300.0]
+
+
+# ------------------------------------------------------------------------------------------- what users do with two
+
+
+def pair(store: Path) -> tuple[xr.Dataset, xr.Dataset]:
+    """Two channels, the second of which begins a day later."""
+    tree = open_store(store)
+    return tree["XX.A.--.G/raw"].to_dataset(), tree["XX.B.--.G/raw"].to_dataset()
+
+
+def ordinary(dataset: xr.Dataset) -> xr.Dataset:
+    """The same in memory with an ordinary index: what xarray does with it is the oracle."""
+    return xr.Dataset({"record": ("time", dataset.record.values)}, {"time": dataset.time.values})
+
+
+@pytest.mark.parametrize("how", ["inner", "outer", "left", "right"])
+def test_two_channels_are_aligned_as_ordinary_ones_are(store: Path, how: Any) -> None:
+    one, two = pair(store)
+    for got, wanted in zip(xr.align(one, two, join=how), xr.align(ordinary(one), ordinary(two), join=how), strict=True):
+        assert isinstance(got.xindexes["time"], TimeIndex)
+        np.testing.assert_array_equal(got.time, wanted.time)
+        np.testing.assert_array_equal(got.record, wanted.record)
+
+
+def test_two_channels_are_subtracted_merged_and_stacked_by_their_times(store: Path) -> None:
+    one, two = pair(store)
+    plain_one, plain_two = ordinary(one), ordinary(two)
+    np.testing.assert_array_equal(one.record - two.record, plain_one.record - plain_two.record)
+    merged = xr.merge([one.record.rename("a"), two.record.rename("b")], join="outer")
+    assert isinstance(merged.xindexes["time"], TimeIndex)
+    assert merged.sizes["time"] == 7200 + 1440
+    stacked = xr.concat([one[["record"]], two[["record"]]], "channel", join="outer")
+    expected = xr.concat([plain_one, plain_two], "channel", join="outer")
+    assert isinstance(stacked.xindexes["time"], TimeIndex)
+    np.testing.assert_array_equal(stacked.record, expected.record)
+
+
+def test_years_are_joined_end_to_end_and_across_a_gap(store: Path) -> None:
+    one, _ = pair(store)
+    whole = xr.concat([one.sel(time="2011-03-09"), one.sel(time="2011-03-10")], "time")
+    assert isinstance(whole.xindexes["time"], TimeIndex)
+    xr.testing.assert_equal(whole, one.sel(time=slice("2011-03-09", "2011-03-10")))
+    gap = xr.concat([one.sel(time="2011-03-09"), one.sel(time="2011-03-11")], "time")
+    np.testing.assert_array_equal(np.unique(np.diff(gap.time.values).astype(int)), [60 * 10**9, 86_460 * 10**9])
+    np.testing.assert_array_equal(gap.sel(time="2011-03-11").record, one.sel(time="2011-03-11").record)
+
+
+# ------------------------------------------------------------------------------------------------- stores elsewhere
+
+
+def carried(store: Path, place: Place) -> Place:
+    """Copy of a store, object by object."""
+    for entry in Place.of(store).walk():
+        (place / entry.name).write((Place.of(store) / entry.name).read())
+    return place
+
+
+@pytest.mark.parametrize("where", ["memory", pytest.param("s3", marks=pytest.mark.slow)])
+def test_a_store_elsewhere_opens_as_a_folder_does(store: Path, where: str, request: pytest.FixtureRequest) -> None:
+    url = "memory://net" if where == "memory" else f"{request.getfixturevalue('s3')}/surveys/net.zarr"
+    carried(store, Place.of(url))
+    here, there = (open_store(p, physical=True) for p in (store, url))
+    assert there.name == "net"
+    assert [n.path for n in here.subtree] == [n.path for n in there.subtree]
+    for node in here.subtree:
+        xr.testing.assert_identical(node.to_dataset(), there[node.path].to_dataset())
+    xr.testing.assert_identical(network(store, "classes"), network(url, "classes"))
+    with pytest.raises(StoreError, match="no channel fits"):
+        open_store(url, "YY.*")
+
+
+@pytest.mark.slow
+def test_what_is_opened_on_s3_travels_to_workers_without_keys(store: Path, s3: str) -> None:
+    place = carried(store, Place.of(f"{s3}/net.zarr"))
+    record = network(place, "raw", "XX.A.--.G").record
+    packed = pickle.dumps(record)
+    np.testing.assert_array_equal(pickle.loads(packed), network(store, "raw", "XX.A.--.G").record)
+    assert os.environ["AWS_SECRET_ACCESS_KEY"].encode() not in packed
+
+
+@pytest.mark.slow
+def test_plain_xarray_opens_a_store_on_s3(store: Path, s3: str) -> None:
+    place = carried(store, Place.of(f"{s3}/net.zarr"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the folders that are no part of the hierarchy
+        tree = xr.open_datatree(place.zarr_store(), engine="zarr", consolidated=False)
+    assert tree.attrs["Conventions"].startswith("CF-")
+    assert tree.attrs["gravdask_schema"] == 1
+    assert tree["XX.A.--.G/raw"].record.attrs["units"] == "uGal"
+    assert "order" in tree["XX.A.--.G/scattering"].coords

@@ -1,0 +1,176 @@
+"""From what files, metadata and a person say to the channels of the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from gravdask.archive.operator_log import LogRow
+from gravdask.archive.stations import StationTable
+from gravdask.archive.traces import ChannelId
+from gravdask.errors import StationError
+from gravdask.grid import record_blocks
+from gravdask.preprocess.units import parse_unit
+from gravdask.stages.base import Context
+from gravdask.stages.calibrating import NO_MOTION, calibrate_channel
+from gravdask.stages.channels import Channel
+from gravdask.stages.locating import locate_channel
+from gravdask.stages.placement import ChannelPlan
+from gravdask.stages.stated import Stated, load_log
+from gravdask.store.layout import create_array, missing_value
+
+
+def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]]:
+    """Join what files, metadata and a person say of a channel; gives notes on what is unknown or contradictory."""
+    place = locate_channel(plan, table)
+    worth = calibrate_channel(plan, table)
+    kind = _kind(plan, table, worth.quantity)
+    limit, applied = plan.stated.first("velocity_limit"), plan.stated.first("tide_applied")
+    channel = Channel(
+        name=plan.name,
+        rate=plan.rate,
+        phases=tuple(plan.phases),
+        dtype=plan.dtype,
+        decimals=plan.decimals,
+        kind=kind,
+        quantity=worth.quantity,
+        source_unit=worth.source_unit,
+        latitude=place.latitude,
+        longitude=place.longitude,
+        elevation=place.elevation,
+        calibrations=worth.table,
+        pressure="",
+        extent=plan.extent,
+        tide_applied=plan.tide_applied if applied is None else bool(applied),
+        places=place.epochs,
+        responses=worth.responses if kind == "seismic" else (),
+        masks=plan.stated.masks(),
+        log_steps=plan.stated.steps() if kind == "gravity" else (),
+        velocity_limit=None if limit is None else limit * parse_unit("m/s").factor,
+    )
+    notes = [*place.notes, *worth.notes]
+    if not channel.located and kind in {"gravity", "seismic"}:
+        notes.append(
+            f"{plan.name}: no coordinates, so no tide is subtracted and no earthquake window predicted; "
+            "give them with --stations (CSV, StationXML or dataless SEED) or in [[archive.channels]]"
+        )
+    return channel, list(dict.fromkeys(notes))
+
+
+def _kind(plan: ChannelPlan, table: StationTable, quantity: str) -> str:
+    """Kind of a channel: as a person states it, else by what its metadata measure, else by its name."""
+    stated = plan.stated.first("kind")
+    if stated is not None:
+        return str(stated)
+    if quantity == "pressure":
+        return "pressure"
+    if quantity == "acceleration" and plan.kind == "other":
+        return "gravity"
+    try:
+        gains = table.gains(ChannelId.parse(plan.name.split("@")[0]))
+    except StationError:
+        gains = []
+    units = {str(s.value.input_unit).upper() for s in gains}
+    return "other" if quantity == "counts" and units and units <= NO_MOTION else plan.kind
+
+
+def evidence(stated: Stated) -> dict[str, Any]:
+    """What a person stated of a channel, as attributes that are kept beside its record."""
+    entries = [json.dumps(e.model_dump(mode="json", exclude_none=True), ensure_ascii=False) for e in stated.entries]
+    found = {"stated": entries, "operator_log": [str(row) for row in stated.log]}
+    return {key: lines for key, lines in found.items() if lines}
+
+
+def link_pressure(
+    channels: dict[str, Channel], stated: Mapping[str, str] | None = None, notes: list[str] | None = None
+) -> dict[str, Channel]:
+    """Link every channel to its station's air pressure: that of the same rate first, then by name.
+
+    Parameters
+    ----------
+    channels
+        All channels of the store.
+    stated
+        Names of the barometers that a person states, by channel; '' for none at all.
+    notes
+        Filled with what is wrong about those.
+    """
+    barometers = sorted((c for c in channels.values() if c.quantity == "pressure"), key=lambda c: c.name)
+    linked = {}
+    for name, channel in channels.items():
+        own = [(b.rate != channel.rate, b.name) for b in barometers if b.station == channel.station]
+        chosen = min(own)[1] if own and channel.kind == "gravity" else ""
+        wanted = (stated or {}).get(name)
+        if wanted is not None and channel.kind != "pressure":
+            if wanted and wanted not in {b.name for b in barometers} and notes is not None:
+                notes.append(
+                    f"{name}: [[archive.channels]] names the air pressure {wanted}, which the store does not hold; "
+                    f"{chosen or 'none'} is used"
+                )
+            else:
+                chosen = wanted
+        linked[name] = replace(channel, pressure=chosen)
+    return linked
+
+
+def create_channels(context: Context, plans: list[ChannelPlan], table: StationTable) -> list[str]:
+    """Write what is known of the planned channels into the store and make their records; gives notes."""
+    notes: list[str] = []
+    found = dict(context.channels)
+    for plan in plans:
+        channel, remarks = describe(plan, table)
+        notes += remarks
+        known = context.channels.get(plan.name)
+        if known is not None:
+            extent = (min(known.extent[0], channel.extent[0]), max(known.extent[1], channel.extent[1]))
+            channel = replace(channel, extent=extent)
+            if (known.dtype, known.decimals) != (channel.dtype, channel.decimals):
+                notes.append(
+                    f"{plan.name}: wider numbers ({channel.dtype}, {channel.decimals} decimals) need the whole record "
+                    "to be written again"
+                )
+        found[plan.name] = channel
+    root = context.root(create=True)
+    settings = context.config.archive
+    log = load_log(settings)
+    said = {name: Stated.of(name, settings, log) for name in found}
+    pressure = {name: str(wanted) for name, s in said.items() if (wanted := s.first("pressure")) is not None}
+    planned = {plan.name for plan in plans}
+    written = False
+    for name, channel in link_pressure(found, pressure, notes).items():
+        kept = evidence(said[name])
+        same = channel == context.channels.get(name)
+        # What was stated is looked up only where something is: an attribute read a channel would cost a remote store.
+        if same and (not kept or name not in planned or _evidence_in(root, name) == kept):
+            continue
+        raw = root.require_group(f"{name}/raw")
+        attributes: dict[str, Any] = {"long_name": "record", "units": channel.source_unit, "coordinates": ""}
+        if channel.dtype.startswith("int"):
+            attributes |= {"scale_factor": 10.0**-channel.decimals, "missing_value": missing_value(channel.dtype)}
+        create_array(raw, "record", record_blocks(channel.rate), ("time",), channel.dtype, attributes=attributes)
+        raw.attrs.put({"channel": channel.to_attributes(), **kept})
+        written = True
+    keep_log(context, log)
+    if written:  # a store of a thousand channels takes seconds to open
+        context.reload()
+    return notes
+
+
+def _evidence_in(root: zarr.Group, name: str) -> dict[str, Any]:
+    """What the store keeps of what a person stated of a channel."""
+    return {key: value for key, value in dict(root[f"{name}/raw"].attrs).items() if key in {"stated", "operator_log"}}
+
+
+def keep_log(context: Context, log: tuple[LogRow, ...]) -> None:
+    """Keep a copy of the operator's log in the store, as evidence for what was masked and corrected."""
+    if not log:
+        return
+    place = context.store / "tables" / "operator_log.csv"
+    content = Path(log[0].source).read_bytes()
+    if not place.exists() or place.read() != content:
+        place.write(content)

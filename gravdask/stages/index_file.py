@@ -1,0 +1,38 @@
+"""The index of the archive as the store keeps it, wherever the store is."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from gravdask.archive.index import ArchiveIndex
+from gravdask.store.place import Place
+
+
+def load_index(place: Place) -> ArchiveIndex:
+    """Read an index.
+
+    Raises
+    ------
+    ReadError
+        If it is damaged or of another version.
+    FileNotFoundError
+        If it is not there.
+    """
+    if place.local is not None:
+        return ArchiveIndex.load(place.local)
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, place.name)
+        copy.write_bytes(place.read())
+        return ArchiveIndex.load(copy)
+
+
+def save_index(place: Place, index: ArchiveIndex) -> None:
+    """Write an index; a reader sees the old one or the new one, never a part."""
+    if place.local is not None:
+        index.save(place.local)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, place.name)
+        index.save(copy)
+        place.write(copy.read_bytes())
