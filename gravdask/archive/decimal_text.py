@@ -176,7 +176,7 @@ class Decimals:
     power
         Power of ten that belongs to it, int16, shape (rows,).
     digits
-        Significant digits written, int16, shape (rows,).
+        Significant digits written, int8, shape (rows,).
     exponential
         Whether any number is written with an exponent.
     missing
@@ -187,7 +187,7 @@ class Decimals:
     column: int
     mantissa: NDArray[np.int64]
     power: NDArray[np.int16]
-    digits: NDArray[np.int16]
+    digits: NDArray[np.int8]
     exponential: bool
     missing: NDArray[np.bool_]
 
@@ -235,12 +235,12 @@ def parse_column(tokens: Tokens, column: int) -> Decimals:
     """
     text = tokens.text.view()
     text.flags.writeable = False
-    starts, stops = (np.ascontiguousarray(of[:, column], dtype=np.int64) for of in (tokens.starts, tokens.stops))
-    mantissa, missing = np.empty(starts.size, np.int64), np.empty(starts.size, np.bool_)
-    power, digits = np.empty(starts.size, np.int16), np.empty(starts.size, np.int16)
-    bad, exponential = number_kernels.read_numbers(text, starts, stops, mantissa, power, digits, missing)
+    starts, stops = np.ascontiguousarray(tokens.starts), np.ascontiguousarray(tokens.stops)
+    mantissa, missing = np.empty(tokens.rows, np.int64), np.empty(tokens.rows, np.bool_)
+    power, digits = np.empty(tokens.rows, np.int16), np.empty(tokens.rows, np.int8)
+    bad, exponential = number_kernels.read_numbers(text, starts, stops, column, mantissa, power, digits, missing)
     if bad >= 0:
-        length = stops - starts
+        length = stops[:, column] - starts[:, column]
         if length.max() > number_kernels.LONGEST:
             row = int(length.argmax())
             raise RaggedTextError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -134,19 +136,20 @@ def _read_number(text: NDArray[np.uint8], start: int, stop: int) -> tuple[bool, 
 
 def _read_numbers(
     text: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    stops: NDArray[np.int64],
+    starts: NDArray[np.signedinteger[Any]],
+    stops: NDArray[np.signedinteger[Any]],
+    column: int,
     mantissa: NDArray[np.int64],
     power: NDArray[np.int16],
-    digits: NDArray[np.int16],
+    digits: NDArray[np.int8],
     missing: NDArray[np.bool_],
 ) -> tuple[int, bool]:
     """Read words as decimal numbers: sign, digits, point and exponent as Fortran, C and people write them.
 
     Parameters
     ----------
-    text, starts, stops
-        The words, shape (rows,).
+    text, starts, stops, column
+        The words, shape (rows, columns), and which column is read.
     mantissa, power, digits, missing
         As in `gravdask.archive.decimal_text.Decimals`, written.
 
@@ -156,9 +159,9 @@ def _read_numbers(
         The first row that is no number, -1 if all are; and whether any is written with an exponent.
     """
     exponential = False
-    for row in range(starts.size):
-        start, stop = starts[row], stops[row]
-        good, value, exponent, significant, marked = _read_number(text, start, stop)
+    for row in range(starts.shape[0]):
+        start, stop = int(starts[row, column]), int(stops[row, column])
+        good, value, exponent, significant, marked = _read_number(text, start, min(stop, start + LONGEST))
         good &= stop - start <= LONGEST
         missing[row] = not good and _is_nan(text, start, stop)
         if not good:
@@ -184,7 +187,7 @@ def _strip_zeros(mantissa: NDArray[np.int64], power: NDArray[np.int16]) -> None:
 def _scale(
     mantissa: NDArray[np.int64],
     power: NDArray[np.int16],
-    digits: NDArray[np.int16],
+    digits: NDArray[np.int8],
     valid: NDArray[np.bool_],
     places: int,
     limit: int,

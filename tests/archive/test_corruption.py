@@ -12,10 +12,12 @@ from __future__ import annotations
 import glob
 import re
 import warnings
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +34,12 @@ Samples = dict[tuple[str, int], float]
 
 @dataclass(frozen=True)
 class Victim:
-    """A real file, how much of it is taken, and who else reads it."""
+    """A real file, how much of it is taken, who else reads it, and how far a sample may stand from its stamp [s]."""
 
     path: str
     lines: int
     told_by: Callable[[Path], list[tuple[int, set[float]]]] | None
+    slack_s: int = 0
 
     def bytes(self, root: Path) -> bytes:
         content = (root / self.path).read_bytes()
@@ -52,6 +55,7 @@ def rows_of_text(path: Path) -> list[tuple[int, set[float]]]:
         try:
             if len(tokens) >= 7 and len(tokens[0]) <= 4:
                 y, mo, d, h, mi = (int(t) for t in tokens[:5])
+                y += 2000 * (len(tokens[0]) == 2)
                 stamp = datetime(y, mo, d) + timedelta(hours=h, minutes=mi, seconds=float(tokens[5]))
                 rest = tokens[6:]
             elif len(tokens) >= 3 and len(tokens[0]) == 8:
@@ -63,9 +67,35 @@ def rows_of_text(path: Path) -> list[tuple[int, set[float]]]:
             continue
         if stamp is None:
             continue
-        numbers = {float(t) for t in rest if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", t)}
-        micro = (stamp - datetime(1970, 1, 1)) // timedelta(microseconds=1)
-        rows.append((micro * 1000, numbers))
+        rows.append((nanoseconds(stamp), numbers_among(rest)))
+    return rows
+
+
+def nanoseconds(stamp: datetime) -> int:
+    """Since 1970."""
+    return (stamp - datetime(1970, 1, 1)) // timedelta(microseconds=1) * 1000
+
+
+def numbers_among(tokens: list[str]) -> set[float]:
+    """The words that are numbers."""
+    return {float(t) for t in tokens if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", t)}
+
+
+def rows_of_scintrex(path: Path) -> list[tuple[int, set[float]]]:
+    """Time and numbers of each line with a date and a time of day, by every offset from GMT that the file states."""
+    text = path.read_bytes().decode("latin-1")
+    stated = {float(f) for f in re.findall(r"GMT DIFF\.?:?\s*([-+]?\d+\.?\d*)", text)} | {0.0}
+    rows = []
+    for line in text.splitlines():
+        day, clock = re.search(r"(\d{4}/\d\d/\d\d)", line), re.search(r"(\d\d:\d\d:\d\d)", line)
+        if not (day and clock):
+            continue
+        try:
+            stamp = datetime.strptime(f"{day[1]} {clock[1]}", "%Y/%m/%d %H:%M:%S")
+        except ValueError:
+            continue
+        numbers = numbers_among(line.replace("#", " ").split())
+        rows += [(nanoseconds(stamp + timedelta(hours=h)), numbers) for h in stated]
     return rows
 
 
@@ -80,6 +110,8 @@ VICTIMS = (
     Victim("format_fixtures_not_real_values/tsf_data.tsf", 0, rows_of_text),
     Victim("gravimeter/gphone_334/20210607_334append.part1.tsf", 400, rows_of_text),
     Victim("gravimeter/tsoft_tsf/l230406.TSF", 400, rows_of_text),
+    Victim("gravimeter/scintrex_cg5/l230406.TXT", 300, rows_of_scintrex, 60),
+    Victim("gravimeter/lacoste_es_dirty/last.dat", 1000, rows_of_text, 20),
 )
 
 
@@ -110,7 +142,8 @@ def damage(kind: str, content: bytes, rng: np.random.Generator) -> bytes:
 def samples_of(path: Path) -> Samples:
     """All samples that gravdask reads, finite ones only."""
     found: Samples = {}
-    for trace in read_file(path, ReadOptions(station="(?P<station>STA)")):
+    # the nearest rule leaves every value as it stands in the file, so that it can be looked up there
+    for trace in read_file(path, ReadOptions(station="(?P<station>STA)", irregular="nearest")):
         assert trace.values is not None
         step = trace.rate.interval_ns
         for k, value in enumerate(trace.values.tolist()):
@@ -140,11 +173,15 @@ def made_up(read: Samples, whole: Samples, victim: Victim, path: Path) -> list[t
     if victim.told_by is None:
         told = told_by_obspy(path)
         return strange if told is None else [s for s in strange if (s[0].split(".")[1], s[2]) not in told]
-    stated: dict[int, set[float]] = {}
-    for time, numbers in victim.told_by(path):
-        stated.setdefault(time, set()).update(numbers)
-    offsets = offsets_of(path)
-    return [(c, t, v) for c, t, v in strange if not is_stated(v, stated.get(t, set()), offsets)]
+    rows = sorted(victim.told_by(path), key=itemgetter(0))
+    times = [time for time, _ in rows]
+    offsets, slack = offsets_of(path), victim.slack_s * 10**9
+
+    def near(time: int) -> set[float]:
+        first, last = bisect_left(times, time - slack), bisect_right(times, time + slack)
+        return set().union(*(numbers for _, numbers in rows[first:last]))
+
+    return [(c, t, v) for c, t, v in strange if not is_stated(v, near(t), offsets)]
 
 
 def offsets_of(path: Path) -> set[float]:
