@@ -188,6 +188,7 @@ def test_times_do_not_overflow_at_the_end_of_the_span(rate: Rate) -> None:
 
 @quick
 @given(rates, times)
+@example(Rate(300, 1), -3_333_334)
 def test_a_grid_goes_through_its_time_with_a_normalised_phase(rate: Rate, time_ns: int) -> None:
     grid = Grid.through(rate, time_ns)
     index, deviation = grid.locate(time_ns)
