@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 from gravdask.archive.damage import DamagedFileError
 from gravdask.archive.table_format import TableFormat
 from gravdask.archive.traces import UNKNOWN_NETWORK, Trace
+from gravdask.archive.unknown import seems_to_be
 from gravdask.errors import NotThisFormatError, ReadError
 
 GROUP = "gravdask.readers"
@@ -202,8 +203,9 @@ def read_with_format(source: Source) -> tuple[str, list[Trace]]:
         if not traces:
             raise DamagedFileError(source.path, None, f"{name} file without samples", "remove it or fetch it again")
         return name, traces
+    seems = seems_to_be(read_head(source.path))
     tried = ", ".join(reader_names())
-    msg = f"{source.path}: not a record of a known format; tried {tried}"
+    msg = f"{source.path}: not a record of a known format{f' ({seems})' if seems else ''}; tried {tried}"
     raise NotThisFormatError(msg)
 
 
