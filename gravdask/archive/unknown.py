@@ -49,10 +49,9 @@ def _text(text: str) -> str:
     first = lines[0].lower() if lines else ""
     if first.startswith("<"):
         return _CATALOGUE if "quakeml" in text.lower() else "XML, but no StationXML"
-    columns = {
-        word.strip(" #").replace("latitude", "lat").replace("longitude", "lon") for word in re.split(r"[,;\t|]", first)
-    }
-    if _PLACES <= columns and columns & _MAGNITUDES or _is_ndk(lines):
+    words = (word.strip(" #") for word in re.split(r"[,;\t|]", first))
+    columns = {word.replace("latitude", "lat").replace("longitude", "lon") for word in words}
+    if _is_ndk(lines) or (columns >= _PLACES and columns & _MAGNITUDES):
         return _CATALOGUE
     if first.startswith(("{", "[")) and not first.startswith("[tsf"):
         return "JSON"
