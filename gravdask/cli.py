@@ -17,7 +17,7 @@ import click
 import gravdask
 from gravdask.config import STAGES, Config, build_config, load_values, render, set_value
 from gravdask.errors import ConfigError, GravdaskError, LeaseHeldError, PreflightError
-from gravdask.progress import Progress
+from gravdask.progress import Progress, grouped
 from gravdask.store.options import anchored, fill_in
 from gravdask.store.place import anchored_text, place_of
 
@@ -196,7 +196,7 @@ def _stopping(stop: threading.Event, progress: Progress) -> Iterator[None]:
 
 def _tell(record: RunRecord, progress: Progress) -> None:
     """Say what a run did, what it left out and where the report is."""
-    for note in dict.fromkeys(record.notes):
+    for note in grouped(record.notes):
         progress.say(f"note: {note}")
     for row in record.quarantine.head(20).to_dict("records"):
         line = f", line {row['line']}" if row.get("line") and row["line"] == row["line"] else ""

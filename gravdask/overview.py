@@ -30,7 +30,7 @@ from gravdask.errors import ConfigError, ReadError
 from gravdask.execution import open_runner
 from gravdask.grid import ORIGIN_NS, record_blocks, utc_text
 from gravdask.pipeline import UNIT_STAGES
-from gravdask.progress import Progress
+from gravdask.progress import Progress, grouped
 from gravdask.stages import archive as archive_stage
 from gravdask.stages import convert, fit
 from gravdask.stages.base import Context
@@ -98,7 +98,7 @@ def survey_archive(
         )
     spans = {plan.name: covered(plan) for plan in placed.plans}
     _draw(figure, spans, [p.path for p in index.problems if p.severity == "quarantined"], ", ".join(index.roots))
-    told = [f"note: {note}" for note in dict.fromkeys([*notes, *placed.notes])]
+    told = [f"note: {note}" for note in grouped([*notes, *placed.notes])]
     if not problems:
         return [*lines, *told]
     lines += [*availability_lines(availability(spans)), *told]

@@ -7,7 +7,7 @@ most every few seconds, so that a night's run leaves a page and not a flood.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -15,6 +15,34 @@ import rich.console
 import rich.progress
 
 LINE_SECONDS = 10.0
+MANY_ALIKE = 5
+"""Notes of the same words from which on they are told in one line."""
+NAMED = 3
+"""Names in such a line."""
+
+
+def grouped(notes: Iterable[str]) -> list[str]:
+    """Notes, each once, those that say the same of many channels or files as one line.
+
+    Parameters
+    ----------
+    notes
+        In any number; ``NAME: what`` where they are about one thing.
+    """
+    unique = list(dict.fromkeys(notes))
+    parts = [note.partition(": ") for note in unique]
+    about: dict[str, list[str]] = {}
+    for name, _, what in parts:
+        if " " not in name:
+            about.setdefault(what, []).append(name)
+    told = []
+    for note, (name, _, what) in zip(unique, parts, strict=True):
+        names = about.get(what, []) if what and " " not in name else []
+        if len(names) < MANY_ALIKE:
+            told.append(note)
+        elif name == names[0]:
+            told.append(f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more: {what}")
+    return told
 
 
 class Progress:

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from gravdask import progress as progress_module
-from gravdask.progress import Progress
+from gravdask.progress import Progress, grouped
 
 
 class Terminal(io.StringIO):
@@ -103,3 +103,14 @@ def test_a_failure_of_the_work_goes_through() -> None:
     for stream in (io.StringIO(), Terminal(), None):
         with pytest.raises(RuntimeError, match=failure), Progress(stream).task("noise", 2):
             raise RuntimeError(failure)
+
+
+def test_what_is_said_of_many_channels_is_one_line() -> None:
+    alike = [f"XX.S{n:02d}.--.LGZ: no coordinates; give them" for n in range(80)]
+    told = grouped([*alike[:40], "XX.S03.--.LGZ: another: thing", *alike[40:], *alike, "a sentence: of its own"])
+    assert told == [
+        "XX.S00.--.LGZ, XX.S01.--.LGZ, XX.S02.--.LGZ and 77 more: no coordinates; give them",
+        "XX.S03.--.LGZ: another: thing",
+        "a sentence: of its own",
+    ]
+    assert grouped(alike[:4]) == alike[:4]

@@ -21,6 +21,11 @@ FLAT_EXCURSION = 8.0
 """Height of a flat top above the level of its surroundings, in their median absolute deviation, that is enough."""
 NEAR_EXTREME = 0.9
 """Least height of a flat top as a share of the largest deviation to its side: a limit is exceeded nowhere."""
+STEEP_STEPS = 4
+"""Least height of a flat top above a sample beside it, in steps of the record's resolution. The turn of a slow tide in
+coarse numbers is flat, too, but nothing falls off it."""
+FEW_LEVELS = 32
+"""Distinct numbers in a stretch up to which they do not tell the resolution."""
 NEAR_LIMIT = 0.95
 """Share of the sensor's velocity limit from which on a sample is flagged."""
 
@@ -78,6 +83,8 @@ def flat_tops(values: Array, least: int = FLAT_SAMPLES, excursion: float = FLAT_
     median = float(np.median(finite))
     spread = float(np.median(np.abs(finite - median)))
     above = values - median
+    levels = np.unique(finite)
+    resolution = float(np.diff(levels).min()) if levels.size > FEW_LEVELS else 0.0
     highest, lowest = float(finite.max()) - median, float(finite.min()) - median
     tops = []
     for start, stop in runs:
@@ -85,8 +92,9 @@ def flat_tops(values: Array, least: int = FLAT_SAMPLES, excursion: float = FLAT_
         if height == 0 or abs(height) < NEAR_EXTREME * abs(highest if height > 0 else lowest):
             continue
         # A missing neighbour is no hindrance, a higher one is: then this is a stair, no top.
-        sides = (above[k] * np.sign(height) for k in (start - 1, stop + 1) if 0 <= k < values.size)
-        if not any(side > abs(height) for side in sides):
+        sides = [abs(height) - above[k] * np.sign(height) for k in (start - 1, stop + 1) if 0 <= k < values.size]
+        sides = [side for side in sides if np.isfinite(side)]
+        if all(side > 0 for side in sides) and (not sides or max(sides) >= STEEP_STEPS * resolution):
             tops.append((int(start), int(stop) + 1))
     for start, stop in tops:
         if abs(above[start]) > excursion * spread or _comes_again(above, start, tops):

@@ -140,7 +140,9 @@ def _file_unit(plan: ChannelPlan, notes: list[str]) -> tuple[str, Unit | None]:
     try:
         unit = parse_unit(stated) if stated else None
     except UnitsError as error:
-        notes.append(f"{plan.name}: {error}; its record stays in the numbers of the source")
+        # Temperatures, tilts and the like are nobody's gravity; that their units are not known is no news.
+        if plan.kind != "other":
+            notes.append(f"{plan.name}: {error}; its record stays in the numbers of the source")
         unit = None
     return stated, unit if unit is not None and unit.kind != "counts" else None
 

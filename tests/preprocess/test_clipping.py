@@ -84,3 +84,13 @@ def test_quiet_days_are_not_clipped(real_data: Path, name: str) -> None:
     obspy = pytest.importorskip("obspy")
     counts = obspy.read(str(real_data / "seismic/sds" / name))[0].data.astype(np.float64)
     assert not any(flat_tops(counts[k : k + 4096]).any() for k in range(0, counts.size, 4096))
+
+
+def test_the_turn_of_a_slow_tide_in_coarse_numbers_is_no_flat_top() -> None:
+    minutes = np.arange(512)
+    tide = np.round(300 * np.cos(2 * np.pi * (minutes - 200) / 745))
+    assert (np.diff(tide) == 0).sum() > 20
+    assert not flat_tops(tide).any()
+    # A converter at its limit cuts a steep wave.
+    wave = np.clip(np.round(300 * np.cos(2 * np.pi * minutes / 40)), -200, 200)
+    assert flat_tops(wave).sum() > 100
