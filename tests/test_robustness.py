@@ -210,6 +210,20 @@ def test_two_files_of_the_same_content_count_once(gravdask: Gravdask, archive: P
     good_is_whole(store)
 
 
+def test_a_channel_whose_maker_died_before_it_was_described_is_made_by_the_next(
+    gravdask: Gravdask, archive: Path, store: Path
+) -> None:
+    assert gravdask("run", archive, "-o", store, *SMALL, *NO_REPORT).code == 0
+    before = stored(store, GOOD, COUNT)
+    about = store / GOOD / "raw" / "zarr.json"
+    described = json.loads(about.read_text())
+    about.write_text(json.dumps({**described, "attributes": {}}))
+    assert gravdask("status", "-o", store).code == 0
+    assert gravdask("run", archive, "-o", store, *SMALL, *NO_REPORT).code == 0
+    assert json.loads(about.read_text())["attributes"]["channel"] == described["attributes"]["channel"]
+    np.testing.assert_array_equal(stored(store, GOOD, COUNT), before)
+
+
 def test_a_folder_named_as_a_file_is_walked_into(gravdask: Gravdask, archive: Path, store: Path) -> None:
     (archive / "x.mseed").mkdir()
     write(archive / "x.mseed" / "y", noise(4, HOUR), name=BAD)

@@ -62,8 +62,13 @@ SEAM_SAMPLES = 16
 
 
 def load_channels(root: zarr.Group) -> dict[str, Channel]:
-    """All channels of a store by name."""
-    return {n: Channel.from_attributes(n, dict(root[f"{n}/raw"].attrs)["channel"]) for n in channel_names(root)}  # type: ignore[arg-type]
+    """All channels of a store by name.
+
+    One that is not described yet is left out: a client is making it just now, or died while it did. Whoever converts it
+    next describes it.
+    """
+    described: Any = ((name, dict(root[f"{name}/raw"].attrs).get("channel")) for name in channel_names(root))
+    return {name: Channel.from_attributes(name, about) for name, about in described if about is not None}
 
 
 def source_numbers(channel: Channel, numbers: NDArray[Any]) -> Array:
