@@ -201,7 +201,7 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
         return [*survey, f"the store {place} does not exist yet: every stage will run"]
     context = Context(config, Ledger(place / "ledger"), progress)
     context.reload()
-    lines = []
+    lines, converting = [], False
     if config.archive.paths:
         table, _ = archive_stage.station_table(config.archive)
         previous = archive_stage.known_index(context)
@@ -215,15 +215,15 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
         lines.append(
             f"convert    {len(planned.tasks)} units ({planned.parts} chunks) to do, {planned.current} up to date"
         )
-        if planned.tasks:
-            lines.append("           and in the stages below what these chunks touch, which is counted after convert")
+        converting = bool(planned.tasks)
+        if converting:
+            lines.append("           and in the stages below what these chunks touch, beside what is counted here")
         for name in sorted({t.channel for t in planned.tasks} - set(context.channels)):
             lines.append(f"           new channel {name}")
     for name, stage in UNIT_STAGES.items():
         planned = stage.plan(context)
-        lines.append(
-            f"{name:<10} {len(planned.tasks)} units ({planned.parts} parts) to do, {planned.current} up to date"
-        )
+        rest = f"{planned.current} as long as convert finds nothing" if converting else f"{planned.current} up to date"
+        lines.append(f"{name:<10} {len(planned.tasks)} units ({planned.parts} parts) to do, {rest}")
     wanted = fit.needs_fit(context)
     lines.append(f"fit        {', '.join(wanted) if wanted else 'no rate'} to fit")
     lines += [f"note: {note}" for note in context.presence.notes()]

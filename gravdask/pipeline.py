@@ -226,6 +226,7 @@ def _convert(state: _Run) -> None:
     options = archive_stage.read_options(settings, state.table)
     plan = convert.plan(context, [*placed.plans, *archive_stage.emptied(context, placed.plans)], options)
     records = _do(state, Stage("convert", lambda _: plan, convert.work), plan, begun)
+    archive_stage.trim_extents(context, placed.plans)
     state.record.notes += convert.overlap_notes(records)
 
 

@@ -19,6 +19,7 @@ import obspy
 import pytest
 import zarr
 
+import gravdask as gravdask_package
 from gravdask.cli import _code
 from gravdask.grid import ORIGIN_NS, SECOND_NS
 from gravdask.store.layout import channel_names, open_root, read_span, sub_array
@@ -222,6 +223,28 @@ def test_a_channel_whose_maker_died_before_it_was_described_is_made_by_the_next(
     assert gravdask("run", archive, "-o", store, *SMALL, *NO_REPORT).code == 0
     assert json.loads(about.read_text())["attributes"]["channel"] == described["attributes"]["channel"]
     np.testing.assert_array_equal(stored(store, GOOD, COUNT), before)
+
+
+def test_when_the_earliest_file_is_removed_the_store_begins_where_the_data_do(
+    gravdask: Gravdask, archive: Path, store: Path, tmp_path: Path
+) -> None:
+    early = write(archive / "early.mseed", noise(3), start="2019-06-15")
+    assert gravdask("run", archive, "-o", store, *SMALL, *NO_REPORT).code == 0
+    early.unlink()
+    limited = gravdask("run", archive, "-o", store, *SMALL, *NO_REPORT, "--start", "2023-01-01")
+    assert limited.code == 0
+    tree = gravdask_package.open(store)
+    assert str(tree[GOOD]["raw"].time.values[0])[:10] <= "2019-06-15"
+    # What the run was not to touch is still there; the next one takes it out.
+    options = json.loads((store / "ledger" / "options.json").read_text())
+    assert "start" not in options["archive"]
+    assert gravdask("run", archive, "-o", store, *SMALL, *NO_REPORT).code == 0
+    fresh = tmp_path / "fresh.zarr"
+    assert gravdask("run", archive, "-o", fresh, *SMALL, *NO_REPORT).code == 0
+    for stage in ("raw", "scattering"):
+        grown, new = (gravdask_package.open(s)[GOOD][stage] for s in (store, fresh))
+        np.testing.assert_array_equal(grown.time.values, new.time.values)
+    assert gravdask("run", archive, "-o", store, *SMALL, *NO_REPORT).text.count("up to date") > 3
 
 
 def test_a_folder_named_as_a_file_is_walked_into(gravdask: Gravdask, archive: Path, store: Path) -> None:

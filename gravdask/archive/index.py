@@ -252,6 +252,9 @@ def _nothing_found(index: ArchiveIndex) -> str:
     tried = ", ".join(reader_names())
     quarantined = [problem for problem in index.problems if problem.severity == "quarantined"]
     first = f"; the first of {len(quarantined)} damaged files: {quarantined[0]}" if quarantined else ""
+    ignored = [problem for problem in index.problems if problem.severity == "ignored"]
+    if ignored and not quarantined:
+        first = f"; the first: {ignored[0].path}: {ignored[0].what.partition('; tried')[0]}"
     return (
         f"no record in {', '.join(index.roots)}: looked at {len(index.files)} files for the formats {tried}{first}; "
         "check the path"

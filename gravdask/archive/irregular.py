@@ -45,6 +45,20 @@ def positive_steps(times_ns: NDArray[np.int64]) -> NDArray[np.int64]:
     return steps[steps > 0]
 
 
+def refuse_unsorted(times_ns: NDArray[np.int64]) -> None:
+    """Raise if rows do not run forward in time: a logger's clock jumps back now and then, not every few rows.
+
+    Raises
+    ------
+    GridError
+        If more than two steps and more than one in ten go backwards.
+    """
+    back = int(np.count_nonzero(np.diff(times_ns) < 0))
+    if back > 2 and back * 10 > times_ns.size:
+        msg = f"{back} of {times_ns.size - 1} steps from row to row go back in time: sort the rows by their time"
+        raise GridError(msg)
+
+
 def grid_interval_ns(times_ns: NDArray[np.int64], wanted_s: float = 0.0) -> int:
     """Interval of the grid: the wanted one, else the interval dividing a day that is nearest to the median step.
 
@@ -55,6 +69,7 @@ def grid_interval_ns(times_ns: NDArray[np.int64], wanted_s: float = 0.0) -> int:
         their median: such rows have no usual step.
     """
     steps = positive_steps(times_ns)
+    refuse_unsorted(times_ns)
     if not steps.size:
         msg = "the sampling interval is neither stated nor seen, as there is no second, later row"
         raise GridError(msg)

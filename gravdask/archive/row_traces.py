@@ -22,6 +22,7 @@ from gravdask.archive.irregular import (
     grid_interval_ns,
     interpolation_error,
     order_rows,
+    refuse_unsorted,
     resample,
     usual_step_ns,
 )
@@ -109,6 +110,7 @@ def _traces(
     """Do what `row_traces` does, but for what the file says of the tide."""
     rule = _rule(source)
     try:
+        refuse_unsorted(rows.times_ns)
         interval, remark = sampling_interval_ns(rows.times_ns, stated_s)
         rate = Rate.from_hz(SECOND_NS / interval)
         runs, reason = _runs(rows, rate, interval, logger, rule)
@@ -120,7 +122,7 @@ def _traces(
             told = [remark] if remark else []
             told += clock_notes(rows.times_ns, rows.lines)
     except GridError as error:
-        cure = "resample it to an even interval first"
+        cure = "bring it to an even interval, in the order of time, first"
         if rule == "refuse":
             cure += ", or set archive.irregular to 'linear' or 'nearest'"
         raise DamagedFileError(source.path, None, str(error), cure) from error

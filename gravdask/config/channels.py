@@ -141,8 +141,8 @@ class ChannelConfig(Section):
         whole = [k for k in stated if k not in TIMED]
         if (self.start or self.end) and whole:
             msg = (
-                f"{self.pattern}: {', '.join(whole)} hold for the whole record; state them in an entry without start "
-                "and end"
+                f"{self.pattern}: {', '.join(whole)} can only hold for the whole record; state them in an entry "
+                "without start and end"
             )
             raise ValueError(msg)
         return self

@@ -26,7 +26,7 @@ from gravdask.execution import Runner
 from gravdask.grid import DAY_NS, ORIGIN_NS, SPAN_DAYS, Rate, record_blocks, utc_text
 from gravdask.preprocess.units import parse_unit
 from gravdask.stages.base import Context
-from gravdask.stages.description import create_channels, describe, evidence, link_pressure
+from gravdask.stages.description import create_channels, describe, evidence, link_pressure, trim_extents
 from gravdask.stages.index_file import load_index, save_index
 from gravdask.stages.placement import ChannelPlan, whole_archive
 from gravdask.stages.scanning import duplicate_notes, removal_notes, spread, teller
@@ -48,6 +48,7 @@ __all__ = [
     "read_options",
     "scan_archive",
     "station_table",
+    "trim_extents",
 ]
 
 

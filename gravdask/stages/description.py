@@ -161,6 +161,34 @@ def create_channels(context: Context, plans: list[ChannelPlan], table: StationTa
     return notes
 
 
+def trim_extents(context: Context, plans: list[ChannelPlan]) -> None:
+    """Bring the extents of channels in the store back to what they hold, once files are gone and their chunks emptied.
+
+    An extent reaches over all files of the archive and over the chunks beside them that still hold samples: those that
+    this run was not to touch.
+    """
+    root, trimmed = context.root(create=True), False
+    for plan in plans:
+        channel = context.channels.get(plan.name)
+        if channel is None or not plan.placements:
+            continue
+        start, stop = min(p.start for p in plan.placements), max(p.stop for p in plan.placements)
+        if (start, stop) == channel.extent:
+            continue
+        chunk = record_blocks(channel.rate).chunk
+        held = context.record_content(channel)
+        if held and min(held) < start // chunk:
+            start = max(min(held) * chunk, channel.extent[0])
+        if held and max(held) >= -(-stop // chunk):
+            stop = min((max(held) + 1) * chunk, channel.extent[1])
+        if (start, stop) != channel.extent:
+            attributes = root[f"{plan.name}/raw"].attrs
+            attributes.update({"channel": replace(channel, extent=(start, stop)).to_attributes()})
+            trimmed = True
+    if trimmed:
+        context.reload()
+
+
 def _evidence_in(root: zarr.Group, name: str) -> dict[str, Any]:
     """What the store keeps of what a person stated of a channel."""
     return {key: value for key, value in dict(root[f"{name}/raw"].attrs).items() if key in {"stated", "operator_log"}}

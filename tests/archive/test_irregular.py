@@ -165,6 +165,10 @@ def test_rows_without_a_usual_step_are_refused() -> None:
         grid_interval_ns(times)
     with pytest.raises(GridError, match="no second, later row"):
         grid_interval_ns(times[:1])
+    even = START + 60 * SECOND_NS * np.arange(500)
+    for unsorted in (even[::-1], np.random.default_rng(0).permutation(even)):
+        with pytest.raises(GridError, match="sort the rows by their time"):
+            grid_interval_ns(unsorted)
     with pytest.raises(GridError, match="no whole number of samples"):
         grid_interval_ns(START + np.arange(3) * SECOND_NS, 7)
 

@@ -415,7 +415,7 @@ def test_unknown_units_of_a_person_are_refused_before_anything_is_done(tmp_path:
         ({"pattern": "A", "scale": 1.0, "start": "2021-02-30"}, "expected an ISO 8601 UTC time"),
         ({"pattern": "A", "scale": 1.0, "start": "2021-02-03T00:00+08:00"}, "expected an ISO 8601 UTC time"),
         ({"pattern": "A", "scale": 1.0, "start": "2022", "end": "2021"}, "start 2022 must be before end 2021"),
-        ({"pattern": "A", "kind": "gravity", "start": "2021"}, "kind hold for the whole record"),
+        ({"pattern": "A", "kind": "gravity", "start": "2021"}, "kind can only hold for the whole record"),
         ({"pattern": "A"}, "the entry states nothing; give one of scale, offset"),
         ({"pattern": "A.B.LGZ", "scale": 1.0}, r"or four parts .*, not three"),
         ({"pattern": "A", "kind": "gravitiy"}, "'gravity', 'pressure', 'seismic' or 'other'"),
