@@ -5,7 +5,8 @@ The text is an array of bytes. One compiled pass finds the words of its rows, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -19,6 +20,8 @@ MAX_DIGITS = number_kernels.SIGNIFICANT
 """Decimal digits that an int64 always holds."""
 FLOAT_DIGITS = 15
 """Significant digits beyond which a number with an exponent is a printed float64, and is kept as one."""
+EXACT_POWER = 22
+"""Largest power of ten that a float64 holds exactly."""
 
 
 class RaggedTextError(ValueError):
@@ -71,11 +74,18 @@ class Tokens:
         """Drop the last row."""
         return Tokens(self.text, self.starts[:-1], self.stops[:-1], self.lines[:-1])
 
-    def last_is_cut(self) -> bool:
-        """Whether the last word has lost characters, going by the row before: meant for a row without line end."""
-        if self.rows < 2:
+    def last_is_cut(self, before: str = "") -> bool:
+        """Whether the last word has lost characters, going by the row before: meant for a row without line end.
+
+        Parameters
+        ----------
+        before
+            Last word of the row before the first, where there is one.
+        """
+        like = self.word(-2, -1) if self.rows > 1 else before
+        if not self.rows or not like:
             return False
-        last, like = self.word(-1, -1), self.word(-2, -1)
+        last = self.word(-1, -1)
         if "." in like:
             return len(last.partition(".")[2]) < len(like.partition(".")[2])
         return len(last) < len(like)
@@ -84,9 +94,10 @@ class Tokens:
         """Text of one word."""
         return bytes(self.text[self.starts[row, column] : self.stops[row, column]]).decode("latin-1")
 
-    def characters(self, column: int) -> NDArray[np.uint8]:
-        """Gather a column, shape (rows, width), padded with zeros on the right."""
-        starts, length = self.starts[:, column], self.stops[:, column] - self.starts[:, column]
+    def characters(self, column: int, rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        """Gather a column of some rows, shape (rows, width), padded with zeros on the right."""
+        starts = self.starts[rows, column]
+        length = self.stops[rows, column] - starts
         width = int(length.max(initial=1))
         position = np.arange(width)
         gathered = self.text[np.minimum(starts[:, None] + position, self.text.size - 1)]
@@ -151,6 +162,28 @@ def tokenise(data: bytes, first_line: int, columns: int | None = None) -> tuple[
     return Tokens(text, starts[:rows], stops[:rows], lines), cut_line
 
 
+def without_cut_row(tokens: Tokens, cut_line: int | None, data: bytes, before: str = "") -> tuple[Tokens, int | None]:
+    """Drop the last row too if the text has no line end there and its last word has lost characters.
+
+    Parameters
+    ----------
+    tokens, cut_line
+        As `tokenise` gives them.
+    data
+        The text.
+    before
+        Last word of the row before the text.
+
+    Returns
+    -------
+    tokens, cut_line
+        The rows that are whole, and the line that is cut off, if any.
+    """
+    if cut_line is None and not data.endswith(b"\n") and tokens.last_is_cut(before):
+        return tokens.without_last(), int(tokens.lines[-1])
+    return tokens, cut_line
+
+
 def _first_columns(data: bytes) -> int:
     """Words of the first line that has any."""
     at = 0
@@ -169,8 +202,6 @@ class Decimals:
 
     Attributes
     ----------
-    tokens, column
-        The words.
     mantissa
         All digits of each number with its sign, int64, shape (rows,); meaningless where `digits` exceeds 18.
     power
@@ -181,15 +212,40 @@ class Decimals:
         Whether any number is written with an exponent.
     missing
         True where the text is NaN, shape (rows,).
+    rounded
+        Rows whose nearest float64 one multiplication of two exact ones does not give, shape (n,).
+    nearest
+        That float64, shape (n,).
     """
 
-    tokens: Tokens
-    column: int
     mantissa: NDArray[np.int64]
     power: NDArray[np.int16]
     digits: NDArray[np.int8]
     exponential: bool
     missing: NDArray[np.bool_]
+    rounded: NDArray[np.intp]
+    nearest: NDArray[np.float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Decimals]) -> Decimals:
+        """One column of the rows of several, in their order."""
+        if len(parts) == 1:
+            return parts[0]
+        before = itertools.accumulate((part.mantissa.size for part in parts), initial=0)
+        exponential = any(part.exponential for part in parts)
+        if exponential:  # a zero at the end of a number says nothing then
+            for part in parts:
+                if not part.exponential:
+                    number_kernels.strip_zeros(part.mantissa, part.power)
+        return cls(
+            np.concatenate([part.mantissa for part in parts]),
+            np.concatenate([part.power for part in parts]),
+            np.concatenate([part.digits for part in parts]),
+            exponential,
+            np.concatenate([part.missing for part in parts]),
+            np.concatenate([part.rounded + first for part, first in zip(parts, before, strict=False)]),
+            np.concatenate([part.nearest for part in parts]),
+        )
 
     def places(self, valid: NDArray[np.bool_]) -> int:
         """Decimal places that the valid numbers need; zeros written with an exponent need none."""
@@ -220,9 +276,13 @@ class Decimals:
 
     def floats(self) -> NDArray[np.float64]:
         """Nearest float64 of each number (nan where it is written so)."""
-        text = self.tokens.characters(self.column)
-        text = np.where((text | 32) == 100, np.uint8(101), text)  # Python knows no 1D+03
-        return np.ascontiguousarray(text).view(f"S{text.shape[1]}")[:, 0].astype(np.float64)
+        # Both factors are exact (Clinger's fast path), so the one rounding of their product or quotient is right.
+        tens = 10.0 ** np.arange(EXACT_POWER + 1)
+        size = tens[np.minimum(np.abs(self.power), EXACT_POWER)]
+        values = np.where(self.power < 0, self.mantissa / size, self.mantissa * size)
+        values[self.rounded] = self.nearest
+        values[self.missing] = np.nan
+        return values
 
 
 def parse_column(tokens: Tokens, column: int) -> Decimals:
@@ -250,7 +310,15 @@ def parse_column(tokens: Tokens, column: int) -> Decimals:
         raise RaggedTextError(int(tokens.lines[bad]), what)
     if exponential:
         number_kernels.strip_zeros(mantissa, power)
-    return Decimals(tokens, column, mantissa, power, digits, exponential, missing)
+    rounded = np.flatnonzero((digits > FLOAT_DIGITS) | (np.abs(power) > EXACT_POWER))
+    nearest = _nearest_floats(tokens.characters(column, rounded)) if rounded.size else np.empty(0)
+    return Decimals(mantissa, power, digits, exponential, missing, rounded, nearest)
+
+
+def _nearest_floats(text: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Numbers from their characters, shape (rows, width)."""
+    text = np.where((text | 32) == 100, np.uint8(101), text)  # Python knows no 1D+03
+    return np.ascontiguousarray(text).view(f"S{text.shape[1]}")[:, 0].astype(np.float64)
 
 
 def smallest(values: NDArray[np.int64]) -> NDArray[Any]:

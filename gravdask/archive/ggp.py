@@ -9,11 +9,11 @@ beside them (level 3), as their line of titles says: ``yyyymmdd hhmmss gravity(V
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +21,19 @@ from numpy.typing import NDArray
 from gravdask.archive import number_kernels
 from gravdask.archive.damage import DamagedFileError
 from gravdask.archive.decimal_text import Decimals, RaggedTextError, Tokens, parse_column, smallest, tokenise
-from gravdask.archive.ggp_header import column_layout, header_notes, separate_times
-from gravdask.archive.naming import known_station, name_channels, station_from_name, station_from_regex
+from gravdask.archive.ggp_blocks import BLOCK, HEADER_END, ROW, TITLES, Extent, find_extents
+from gravdask.archive.ggp_header import Layout, column_layout, header_notes, separate_times
+from gravdask.archive.naming import given_station, name_channels, station_from_name
+from gravdask.archive.number_rows import NumberRows, TimeForm, line_blocks, read_rows
 from gravdask.archive.reader import Source, read_head
 from gravdask.archive.row_traces import Rows, row_traces
-from gravdask.archive.text_rows import DEFAULT_FILLS, ColumnData, calendar_ns
+from gravdask.archive.text_rows import DEFAULT_FILLS, ColumnData, calendar_ns, cut_notes
 from gravdask.archive.traces import ChannelId, Kind, Note, Trace, sanitise
 from gravdask.errors import NotThisFormatError
 from gravdask.grid import SECOND_NS, Rate
 
-TIME_COLUMNS = 2
 FILLS = (*DEFAULT_FILLS, 999.999999)
 """Values of missing samples: those of all text formats, and that of seconds written as F10.6."""
-_HEADER_END = re.compile(rb"^C\*{3,}[^\n]*\n?", re.MULTILINE)
-_BLOCK = re.compile(rb"^[ \t]*77777777[^\n]*\n?", re.MULTILINE)
-_BLOCK_END = re.compile(rb"^[ \t]*(?:99999999|88888888)[^\n]*", re.MULTILINE)
-_TITLES = re.compile(rb"^[ \t]*yyyymmdd[ \t]+hhmmss[^\n]*\n?", re.MULTILINE | re.IGNORECASE)
-_ROW = re.compile(rb"^[ \t]*\d{8}[ \t]+\d+[ \t]+[-+.\d]", re.MULTILINE)
 _IGETS_CODE = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{3}(?:-\d)?(?![A-Za-z0-9])")
 _RUN_TOGETHER = re.compile(rb"(?<=\d)-(?=[\d.])")
 """Fortran's F10.3 leaves no blank before a number of ten characters."""
@@ -56,7 +52,7 @@ class _Block:
     instrument: str
     offset_line: int
     offsets: Tokens
-    rows: Tokens
+    rows: NumberRows
 
 
 class GgpReader:
@@ -66,102 +62,89 @@ class GgpReader:
         """Yield the traces of a file of blocks; see `gravdask.archive.Reader`."""
         path = source.path
         head = read_head(path, 16384)
-        if b"\0" in head or not (_HEADER_END.search(head) or _BLOCK.search(head) or _TITLES.search(head)):
+        if b"\0" in head or not (HEADER_END.search(head) or BLOCK.search(head) or TITLES.search(head)):
             if path.suffix.lower() == ".ggp":
                 what = "named .ggp but has neither a line C***** that ends the header nor a block 77777777"
                 raise DamagedFileError(path, 1, what, "rename it, or fetch it again")
             msg = f"{path}: not a GGP file"
             raise NotThisFormatError(msg)
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            extents, header = find_extents(file)
+            blocks, notes = _read_blocks(path, file, extents)
+        columns = len(blocks[0].rows.columns)
+        layout = column_layout(path, header, columns, source.options.unit)
+        station = _station(source, blocks[0].instrument)
+        notes = [*notes, *_scale_notes(blocks), *header_notes(header)]
+        rows = _join_blocks(source, layout, blocks)
+        del blocks  # the rows are copied
+
+        def name(rate: Rate) -> list[ChannelId]:
+            return layout.name(name_channels(source.options.network, [station] * columns, layout.kinds, rate))
+
+        latitude, longitude, elevation = (
+            float(m[1]) if (m := pattern.search(head)) else None for pattern in _COORDINATES
+        )
+        for trace in row_traces(source, rows, name, notes):
+            yield replace(trace, latitude=latitude, longitude=longitude, elevation=elevation)
+
+
+def _read_blocks(path: Path, file: BinaryIO, extents: list[Extent]) -> tuple[list[_Block], list[Note]]:
+    """Read the rows of every block that has any."""
+    blocks: list[_Block] = []
+    notes: list[Note] = []
+    for extent in extents:
+        if extent.lost:
+            what = f"{extent.lost} rows stand behind the end of their block and were left out"
+            notes.append(Note(what, extent.lost_line, "repair it"))
+        file.seek(extent.start)
         try:
-            blocks, notes = _split_blocks(path, data)
-            data = _beginning(data)  # the rows are copied
-            yield from _read_blocks(source, data, blocks, notes)
+            rows = read_rows(line_blocks(file, extent.stop), extent.line + 1, TIME_FORM, split=_split)
+            offsets = tokenise(extent.offsets.rstrip() or b"77777777", extent.line)[0]
         except RaggedTextError as error:
             raise DamagedFileError(path, error.line, error.what, "repair or remove the line") from error
-
-
-def _split_blocks(path: Path, data: bytes) -> tuple[list[_Block], list[Note]]:
-    """Find the blocks of a file and their words."""
-    marks = list(_marks(data, b"77777777", _BLOCK)) or _row_start(data)
-    notes: list[Note] = []
-    blocks = []
-    for mark, following in itertools.zip_longest(marks, marks[1:]):
-        end = following.start() if following else len(data)
-        closing = _closing(data, mark.end(), end)
-        if closing:
-            stop = closing.start()
-            if lost := len(_ROW.findall(data, closing.end(), end)):
-                line = data.count(b"\n", 0, closing.end()) + 2
-                notes.append(
-                    Note(f"{lost} rows stand behind the end of their block and were left out", line, "repair it")
-                )
-        elif following:  # no end mark: the last line before the next block is its instrument line
-            stop = data.rfind(b"\n", 0, end - 1) + 1
-        else:
-            stop = len(data)
-        line = data.count(b"\n", 0, mark.start()) + 1
-        rows, cut_line = _block_rows(_separate(data[mark.end() : stop]), line + 1)
-        if cut_line is not None:
-            notes.append(Note("the last line is cut off and was left out", cut_line, "fetch the file again"))
-        title = data[: mark.start()].rstrip().rsplit(b"\n", 1)[-1]
-        if _ROW.match(title):  # rows where the instrument should be: lines were swapped or lost
-            notes.append(Note("a row stands before 77777777 and was left out", line - 1, "put it behind that line"))
+        notes += cut_notes(rows.cut_line)
+        title = extent.title
+        if ROW.match(title):  # rows where the instrument should be: lines were swapped or lost
+            what = "a row stands before 77777777 and was left out"
+            notes.append(Note(what, extent.line - 1, "put it behind that line"))
             title = b""
-        before = title.decode("latin-1").strip()
-        if rows.rows:
-            offsets = mark[0].rstrip() + b"\n" if b"77777777" in mark[0] else b"77777777\n"
-            blocks.append(_Block(before if _BLOCK.match(mark[0]) else "", line, tokenise(offsets, line)[0], rows))
+        if rows.times_ns.size:
+            columns = len(rows.columns)
+            if offsets.columns == 1:  # none is stated
+                offsets = tokenise(b"77777777" + b" 0" * columns, extent.line)[0]
+            blocks.append(_Block(title.decode("latin-1").strip(), extent.line, offsets, rows))
+            _check_columns(path, blocks)
     if not blocks:
-        raise DamagedFileError(path, data.count(b"\n") + 1, "holds no rows after 77777777", "fetch the file again")
+        line = _count_lines(file)
+        raise DamagedFileError(path, line, "holds no rows after 77777777", "fetch the file again")
     return blocks, notes
 
 
-def _beginning(data: bytes) -> bytes:
-    """Header of a file up to its first block, and whatever else tells of the whole file."""
-    first_block = next(_marks(data, b"77777777", _BLOCK), None) or _closing(data, 0, len(data))
-    return data[: max(first_block.end() if first_block else 0, 16384)]
+def _check_columns(path: Path, blocks: list[_Block]) -> None:
+    """Refuse a block that has other columns than the first, or fewer offsets."""
+    columns, block = len(blocks[0].rows.columns), blocks[-1]
+    if len(block.rows.columns) != columns or columns < 1 or block.offsets.columns - 1 < columns:
+        found = f"{len(block.rows.columns)} value columns and {block.offsets.columns - 1} offsets"
+        what = f"the block has {found}, expected {max(columns, 1)} of each"
+        raise DamagedFileError(path, block.offset_line, what, "repair the block")
 
 
-def _marks(
-    data: bytes, word: bytes, pattern: re.Pattern[bytes], start: int = 0, stop: int | None = None
-) -> Iterator[re.Match[bytes]]:
-    """Lines that begin with a word of digits; a pattern alone would look at every line of the file."""
-    place = data.find(word, start, stop)
-    while place >= 0:
-        begin = data.rfind(b"\n", 0, place) + 1
-        match = pattern.match(data, max(begin, start))
-        if match:
-            yield match
-        place = data.find(word, match.end() if match else place + 1, stop)
+def _count_lines(file: BinaryIO) -> int:
+    """Number of a file's last line."""
+    file.seek(0)
+    return sum(block.count(b"\n") for block in line_blocks(file)) + 1
 
 
-def _closing(data: bytes, start: int, stop: int) -> re.Match[bytes] | None:
-    """First line 99999999 or 88888888 of a part of the file."""
-    first = (next(_marks(data, word, _BLOCK_END, start, stop), None) for word in (b"99999999", b"88888888"))
-    found = [mark for mark in first if mark is not None]
-    return min(found, key=lambda mark: mark.start()) if found else None
-
-
-def _row_start(data: bytes) -> list[re.Match[bytes]]:
-    """The end of the header of a file without blocks, if rows follow at once."""
-    ends = (*list(_HEADER_END.finditer(data))[-1:], *list(_TITLES.finditer(data))[-1:])
-    return [mark for mark in ends if _ROW.match(data, mark.end())][:1]
-
-
-def _block_rows(body: bytes, first_line: int) -> tuple[Tokens, int | None]:
-    """Words of the rows of a block, and the line that is cut off at their end."""
+def _split(body: bytes, first_line: int, columns: int | None) -> tuple[Tokens, int | None]:
+    """Words of rows that may have been written by Fortran, in fixed columns."""
+    body = _separate(body)
     try:
-        rows, cut_line = tokenise(body, first_line)
+        return tokenise(body, first_line, columns)
     except RaggedTextError:
         free = separate_times(body)
         if free is None:
             raise
-        body = free
-        rows, cut_line = tokenise(body, first_line)
-    if cut_line is None and not body.endswith(b"\n") and rows.last_is_cut():
-        cut_line, rows = int(rows.lines[-1]), rows.without_last()
-    return rows, cut_line
+        return tokenise(free, first_line, columns)
 
 
 def _separate(body: bytes) -> bytes:
@@ -170,8 +153,8 @@ def _separate(body: bytes) -> bytes:
     return _RUN_TOGETHER.sub(b" -", body) if touching else body
 
 
-def _block_times(path: Path, rows: Tokens) -> NDArray[np.int64]:
-    """Times of the rows of a block [ns since 1970, clock of the file]."""
+def _times(rows: Tokens) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Times of rows [ns since 1970, clock of the file], and where they are no times."""
     date, clock = parse_column(rows, 0), parse_column(rows, 1)
     day, second = date.mantissa, clock.mantissa
     times, bad = calendar_ns(
@@ -180,17 +163,27 @@ def _block_times(path: Path, rows: Tokens) -> NDArray[np.int64]:
         second // 100 % 100,
         second % 100 * SECOND_NS,
     )
-    bad |= (date.power != 0) | (clock.power != 0)
-    if bad.any():
-        row = int(bad.argmax())
-        what = f"'{rows.word(row, 0)} {rows.word(row, 1)}' is no date and time, expected yyyymmdd hhmmss"
-        raise DamagedFileError(path, int(rows.lines[row]), what, "repair or remove the line")
-    return times
+    return times, bad | (date.power != 0) | (clock.power != 0)
+
+
+TIME_FORM = TimeForm(2, _times, "yyyymmdd hhmmss")
+
+
+def _join_blocks(source: Source, layout: Layout, blocks: list[_Block]) -> Rows:
+    """One sequence of rows; every block starts a new trace."""
+    times = [block.rows.times_ns for block in blocks]
+    return Rows(
+        times_ns=np.concatenate(times) - round(source.options.clock_offset_s * SECOND_NS),
+        lines=np.concatenate([block.rows.lines for block in blocks]),
+        columns=tuple(_join_column(blocks, n, kind, layout.units[n]) for n, kind in enumerate(layout.kinds)),
+        starts=tuple(np.cumsum([0, *(len(t) for t in times[:-1])]).tolist()),
+        tide_applied=layout.residual,
+    )
 
 
 def _join_column(blocks: list[_Block], column: int, kind: Kind, unit: str | None) -> ColumnData:
     """Add each block's offset to its values and join the blocks, without loss where integers hold it."""
-    values = [parse_column(block.rows, TIME_COLUMNS + column) for block in blocks]
+    values = [block.rows.columns[column] for block in blocks]
     offsets = [parse_column(block.offsets, 1 + column) for block in blocks]
     missing = [value.missing | value.equals_any(FILLS) for value in values]
     always = np.ones(1, dtype=bool)
@@ -217,8 +210,7 @@ def _join_floats(
 
 def _station(source: Source, instrument: str) -> str:
     """Station: by the options, by the code of the network in the file name, by the instrument, by the file name."""
-    found = station_from_regex(source.path, source.options.station)
-    found = found or known_station(source.path, source.options.station_codes)
+    found = given_station(source.path, source.options.station, source.options.station_codes)
     if found:
         return found
     code = _IGETS_CODE.search(source.path.name.split(".", 1)[0])
@@ -245,42 +237,3 @@ def _scale_notes(blocks: list[_Block]) -> list[Note]:
             Note(f"blocks of several instruments: {', '.join(sorted(names))}", cure="split the file if they differ")
         )
     return notes
-
-
-def _read_blocks(source: Source, data: bytes, blocks: list[_Block], notes: list[Note]) -> Iterator[Trace]:
-    """Join the blocks and yield their traces; every block starts a new one."""
-    path, options = source.path, source.options
-    columns = blocks[0].rows.columns - TIME_COLUMNS
-    blocks = [replace(b, offsets=_no_offsets(b, columns)) if b.offsets.columns == 1 else b for b in blocks]
-    for block in blocks:
-        if block.rows.columns - TIME_COLUMNS != columns or columns < 1 or block.offsets.columns - 1 < columns:
-            found = f"{block.rows.columns - TIME_COLUMNS} value columns and {block.offsets.columns - 1} offsets"
-            what = f"the block has {found}, expected {max(columns, 1)} of each"
-            raise DamagedFileError(path, block.offset_line, what, "repair the block")
-    first_block = next(_marks(data, b"77777777", _BLOCK), None) or _closing(data, 0, len(data))
-    header = data[: first_block.start()] if first_block else data[:16384]
-    layout = column_layout(path, header, columns, options.unit)
-    times = [_block_times(path, block.rows) for block in blocks]
-    station = _station(source, blocks[0].instrument)
-
-    def name(rate: Rate) -> list[ChannelId]:
-        return layout.name(name_channels(options.network, [station] * columns, layout.kinds, rate))
-
-    rows = Rows(
-        times_ns=np.concatenate(times) - round(options.clock_offset_s * SECOND_NS),
-        lines=np.concatenate([block.rows.lines for block in blocks]),
-        columns=tuple(_join_column(blocks, n, kind, layout.units[n]) for n, kind in enumerate(layout.kinds)),
-        starts=tuple(np.cumsum([0, *(len(t) for t in times[:-1])]).tolist()),
-        tide_applied=layout.residual,
-    )
-    notes = [*notes, *_scale_notes(blocks), *header_notes(header)]
-    latitude, longitude, elevation = (
-        float(m[1]) if (m := pattern.search(data[:16384])) else None for pattern in _COORDINATES
-    )
-    for trace in row_traces(source, rows, name, notes):
-        yield replace(trace, latitude=latitude, longitude=longitude, elevation=elevation)
-
-
-def _no_offsets(block: _Block, columns: int) -> Tokens:
-    """Offsets of zero for a block that states none."""
-    return tokenise(b"77777777" + b" 0" * columns + b"\n", block.offset_line)[0]

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from gravdask.archive.damage import DamagedFileError
 from gravdask.archive.decimal_text import RaggedTextError, Tokens, parse_column, tokenise
-from gravdask.archive.naming import known_station, name_channels, station_from_name, station_from_regex
+from gravdask.archive.naming import given_station, name_channels, station_from_name
+from gravdask.archive.number_rows import TimeForm, line_blocks, read_rows
 from gravdask.archive.reader import Source, read_head
 from gravdask.archive.row_traces import Rows, row_traces
-from gravdask.archive.text_rows import ColumnData, calendar_ns, pack
+from gravdask.archive.text_rows import ColumnData, calendar_ns, cut_notes, pack
 from gravdask.archive.traces import ChannelId, Note, Trace
 from gravdask.errors import NotThisFormatError
 from gravdask.grid import SECOND_NS, Rate
@@ -33,6 +34,7 @@ CENTURY = 70
 """Two-digit years from here on are of the 20th century, those before of the 21st."""
 _ROW = re.compile(rb"\s*\d\d\s+\d\d\s+\d\d\s+\d\d\s+\d\d\s+\d\d\s+[-+]?\d+(?:\.\d*)?\s*$")
 _LOOKED_AT = 20
+_MARK = b"\xef\xbb\xbf"
 
 
 class LacosteReader:
@@ -41,42 +43,28 @@ class LacosteReader:
     def read(self, source: Source) -> Iterator[Trace]:
         """Yield the traces of such a file; see `gravdask.archive.Reader`."""
         path, options = source.path, source.options
-        head = read_head(path, 1024).removeprefix(b"\xef\xbb\xbf")
+        head = read_head(path, 1024).removeprefix(_MARK)
         if not _recognised(head):
             msg = f"{path}: not rows of a LaCoste logger"
             raise NotThisFormatError(msg)
-        advice = "repair or remove the line"
-        notes: list[Note] = []
         try:
-            body = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-            tokens, cut = tokenise(body, 1, TIME_COLUMNS + 1)
-            if cut is None and not body.endswith(b"\n") and tokens.last_is_cut():
-                cut, tokens = int(tokens.lines[-1]), tokens.without_last()
-            times, bad = _times(tokens)
-            counts = pack(parse_column(tokens, TIME_COLUMNS), (), "gravity", options.unit or "counts")
+            with path.open("rb") as file:
+                file.seek(len(_MARK) if file.read(len(_MARK)) == _MARK else 0)
+                read = read_rows(line_blocks(file), 1, TIME_FORM, TIME_COLUMNS + 1)
+            counts = pack(read.columns[0], (), "gravity", options.unit or "counts")
         except RaggedTextError as error:
-            raise DamagedFileError(path, error.line, error.what, advice) from error
-        if bad.any():
-            row = int(bad.argmax())
-            words = " ".join(tokens.word(row, n) for n in range(TIME_COLUMNS))
-            what = f"{words!r} is no date and time, expected yy mm dd hh mm ss"
-            raise DamagedFileError(path, int(tokens.lines[row]), what, advice)
-        if cut is not None:
-            notes.append(Note("the last line is cut off and was left out", cut, "fetch the file again"))
-        counts = _without_saturation(counts, tokens, notes)
+            raise DamagedFileError(path, error.line, error.what, "repair or remove the line") from error
+        notes = cut_notes(read.cut_line)
+        counts = _without_saturation(counts, read.lines, notes)
         if counts.missing.all():
             what = f"the converter is saturated in every row, at about {SATURATED} counts"
-            raise DamagedFileError(path, int(tokens.lines[0]), what, "it holds no gravity: leave it out")
-        station = (
-            station_from_regex(path, options.station)
-            or known_station(path, options.station_codes)
-            or station_from_name(path)
-        )
+            raise DamagedFileError(path, int(read.lines[0]), what, "it holds no gravity: leave it out")
+        station = given_station(path, options.station, options.station_codes) or station_from_name(path)
 
         def name(rate: Rate) -> list[ChannelId]:
             return name_channels(options.network, [station], ["gravity"], rate)
 
-        rows = Rows(times - round(options.clock_offset_s * SECOND_NS), tokens.lines, (counts,))
+        rows = Rows(read.times_ns - round(options.clock_offset_s * SECOND_NS), read.lines, (counts,))
         yield from row_traces(source, rows, name, notes, logger=True)
 
 
@@ -105,7 +93,10 @@ def _times(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return times, bad | np.logical_or.reduce([column.power != 0 for column in columns])
 
 
-def _without_saturation(counts: ColumnData, tokens: Tokens, notes: list[Note]) -> ColumnData:
+TIME_FORM = TimeForm(TIME_COLUMNS, _times, "yy mm dd hh mm ss")
+
+
+def _without_saturation(counts: ColumnData, lines: NDArray[np.int64], notes: list[Note]) -> ColumnData:
     """Take long stretches of the saturated converter as missing, with a note that counts them."""
     near = np.abs(counts.values - SATURATED * 10**counts.decimals) <= SATURATED_WITHIN * 10**counts.decimals
     edges = np.flatnonzero(np.diff(near.astype(np.int8), prepend=0, append=0))
@@ -121,5 +112,5 @@ def _without_saturation(counts: ColumnData, tokens: Tokens, notes: list[Note]) -
         f"{count} rows in {int(long.sum())} stretches stand at {SATURATED} counts (within {SATURATED_WITHIN}), as a "
         "saturated converter does; they were taken as missing"
     )
-    notes.append(Note(what, int(tokens.lines[starts[long][0]]), "mark the span in the operator's log"))
+    notes.append(Note(what, int(lines[starts[long][0]]), "mark the span in the operator's log"))
     return replace(counts, missing=missing)

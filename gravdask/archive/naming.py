@@ -95,6 +95,17 @@ def known_station(path: Path, codes: Sequence[str]) -> str | None:
     return None
 
 
+def given_station(path: Path, pattern: str | None, codes: Sequence[str]) -> str | None:
+    """Station of a file by what its owner says: the pattern, else a known code in its name; None if neither tells.
+
+    Raises
+    ------
+    ReadError
+        As `station_from_regex` does.
+    """
+    return station_from_regex(path, pattern) or known_station(path, codes)
+
+
 def station_from_name(path: Path) -> str:
     """File name up to its first dot without what looks like a date, else the name of the folder.
 

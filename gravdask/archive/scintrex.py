@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.archive.damage import DamagedFileError
-from gravdask.archive.decimal_text import RaggedTextError, Tokens, parse_column, tokenise
+from gravdask.archive.decimal_text import RaggedTextError, Tokens, parse_column, tokenise, without_cut_row
 from gravdask.archive.irregular import grid_interval_ns
-from gravdask.archive.naming import band_code, known_station, station_from_regex
+from gravdask.archive.naming import band_code, given_station
 from gravdask.archive.reader import Source, read_head
 from gravdask.archive.row_traces import Rows, row_traces
 from gravdask.archive.scintrex_header import COLUMNS, Header, read_header_line
-from gravdask.archive.text_rows import DEFAULT_FILLS, ColumnData, calendar_ns, pack, second_ns
+from gravdask.archive.text_rows import DEFAULT_FILLS, ColumnData, calendar_ns, cut_notes, pack, second_ns
 from gravdask.archive.traces import ChannelId, Kind, Note, Trace, sanitise
 from gravdask.errors import GridError, NotThisFormatError
 from gravdask.grid import SECOND_NS, Rate
@@ -134,11 +134,8 @@ def _parse(source: Source, section: _Section, notes: list[Note]) -> _Readings | 
     # A blank after a separator stands for a zero: 2023/ 4/ 6.
     body = b"".join(_SLASH_BLANK.sub(b"0", row).translate(_SEPARATORS) for row in section.rows)
     try:
-        tokens, cut = tokenise(body, 1, len(columns) + 4)
-        if cut is None and not body.endswith(b"\n") and tokens.last_is_cut():
-            cut, tokens = tokens.rows, tokens.without_last()
-        if cut is not None:
-            notes.append(Note("the last line is cut off and was left out", section.lines[-1], "fetch the file again"))
+        tokens, cut = without_cut_row(*tokenise(body, 1, len(columns) + 4), body)
+        notes += cut_notes(None if cut is None else section.lines[-1])
         if not tokens.rows:
             return None
         words = [parse_column(tokens, n) for n in (*_triple(place["DATE"]), *_triple(place["TIME"]))]
@@ -196,8 +193,7 @@ def _clock_offset_s(source: Source, section: _Section, notes: list[Note]) -> flo
 
 def _station(source: Source, header: Header) -> str:
     """Station: by the options, by a known code in the file name, else by the meter's serial number."""
-    found = station_from_regex(source.path, source.options.station)
-    found = found or known_station(source.path, source.options.station_codes)
+    found = given_station(source.path, source.options.station, source.options.station_codes)
     return found or f"CG5_{sanitise(header.serial) or 'unknown'}"
 
 

@@ -7,6 +7,7 @@ sampling grid or a value is missing, and every remaining stretch becomes a trace
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,8 @@ from gravdask.grid import PHASE_TOLERANCE, SECOND_NS, Rate
 
 DEFAULT_FILLS = (9999.999, 99999.999)
 """Values that stand for a missing sample in TSoft, GGP and IGETS files."""
+_LONGEST_WINDOW = 1 << 18
+"""Rows that are held against the grid at once."""
 _POWERS = 10 ** np.arange(10, dtype=np.int64)
 
 
@@ -92,14 +95,14 @@ def sampling_interval_ns(times_ns: NDArray[np.int64], stated_s: float | None) ->
         If there is neither a stated interval nor a second, later row.
     """
     stated = round(stated_s * SECOND_NS) if stated_s else 0
-    steps = np.diff(times_ns)
-    steps = steps[steps > 0]
+    steps, counts = np.unique(np.diff(times_ns), return_counts=True)
+    steps, counts = steps[steps > 0], counts[steps > 0]
     if not steps.size:
         if stated > 0:
             return stated, None
         msg = "the sampling interval is neither stated nor seen, as there is no second, later row"
         raise GridError(msg)
-    middle = _usual_step(np.sort(steps))
+    middle = _usual_step(steps, counts)
     if stated <= 0:
         return middle, None
     if abs(middle - stated) <= PHASE_TOLERANCE * stated:
@@ -108,11 +111,13 @@ def sampling_interval_ns(times_ns: NDArray[np.int64], stated_s: float | None) ->
     return middle, Note(what, cure="the rows were believed; correct the header")
 
 
-def _usual_step(steps: NDArray[np.int64]) -> int:
-    """Smallest of the sorted steps if all others are multiples of it within 1 %, else their median."""
+def _usual_step(steps: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
+    """Smallest of the ascending steps if all others are multiples of it within 1 %, else the median of all."""
     ratio = steps / steps[0]
-    multiples = np.abs(ratio - np.rint(ratio)).max() <= PHASE_TOLERANCE
-    return int(steps[0] if multiples else steps[(steps.size - 1) // 2])
+    if np.abs(ratio - np.rint(ratio)).max() <= PHASE_TOLERANCE:
+        return int(steps[0])
+    reached = np.cumsum(counts)
+    return int(steps[np.searchsorted(reached, (reached[-1] - 1) // 2, side="right")])
 
 
 def regular_runs(times_ns: NDArray[np.int64], rate: Rate) -> NDArray[np.int64]:
@@ -137,7 +142,10 @@ def regular_runs(times_ns: NDArray[np.int64], rate: Rate) -> NDArray[np.int64]:
     """
     interval = rate.interval_ns
     tolerance = float(PHASE_TOLERANCE * interval)
-    breaks = np.flatnonzero(np.abs(np.diff(times_ns) - float(interval)) > tolerance) + 1
+    steps = np.diff(times_ns)
+    shortest, longest = math.ceil(interval - tolerance), math.floor(interval + tolerance)
+    breaks = np.flatnonzero((steps < shortest) | (steps > longest)) + 1
+    del steps  # a row's eight bytes count where there are millions
     bounds = [0, *breaks.tolist(), times_ns.size]
     runs: list[tuple[int, int]] = []
     limit = max(100, times_ns.size // 20)
@@ -162,8 +170,13 @@ def _first_off_grid(times_ns: NDArray[np.int64], start: int, last: int, rate: Ra
         off = np.abs(times_ns[low:high] - times_ns[start] - expected) > tolerance
         if off.any():
             return low + int(off.argmax())
-        low, window = high, 2 * window
+        low, window = high, min(2 * window, _LONGEST_WINDOW)
     return last
+
+
+def cut_notes(line: int | None) -> list[Note]:
+    """Remark on a last line that is cut off; none if there is no such line."""
+    return [] if line is None else [Note("the last line is cut off and was left out", line, "fetch the file again")]
 
 
 def clock_notes(times_ns: NDArray[np.int64], lines: NDArray[np.int64]) -> list[Note]:

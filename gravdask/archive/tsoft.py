@@ -10,22 +10,28 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.archive.damage import DamagedFileError
 from gravdask.archive.decimal_text import RaggedTextError, Tokens, parse_column, tokenise
-from gravdask.archive.naming import kind_of, known_station, name_channels, station_from_name, station_from_regex
+from gravdask.archive.naming import given_station, kind_of, name_channels, station_from_name, station_from_regex
+from gravdask.archive.number_rows import TimeForm, line_blocks, read_rows
 from gravdask.archive.reader import Source, read_head
 from gravdask.archive.row_traces import Rows, row_traces
-from gravdask.archive.text_rows import DEFAULT_FILLS, calendar_ns, pack, second_ns
+from gravdask.archive.text_rows import DEFAULT_FILLS, calendar_ns, cut_notes, pack, second_ns
 from gravdask.archive.traces import ChannelId, Kind, Note, Trace, sanitise
 from gravdask.errors import NotThisFormatError
 from gravdask.grid import SECOND_NS, Rate
 
 TIME_COLUMNS = 6
 _TAG = re.compile(rb"^[ \t]*\[([A-Za-z-]+)\][ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
+_DATA = re.compile(rb"^[ \t]*\[DATA\][^\n]*", re.MULTILINE | re.IGNORECASE)
+_PREDICTED = re.compile(r"\b(?:theor|synthe|predict|model)", re.IGNORECASE)
+"""Beginnings of the words by which TSoft users name columns that were computed."""
+_HEAD = 8192
 _BARE_ROW = re.compile(
     rb"\s*(?:19|20|21)\d\d(?:\s+\d{1,2}){4}\s+\d{1,2}(?:\.\d*)?(?:\s+[-+]?(?:\d[\d.]*|\.\d+)(?:[eE][-+]?\d+)?){1,2}\s*$"
 )
@@ -36,15 +42,18 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class _Layout:
-    """What the rows of a file hold: station, kind and unit of every column, and how they are written."""
+    """What the rows of a file hold: station, kind and unit of every column, and how they are written.
+
+    `predicted` names those columns of gravity that were computed, not measured.
+    """
 
     stations: tuple[str, ...]
+    predicted: tuple[str, ...]
     kinds: tuple[Kind, ...]
     units: tuple[str | None, ...]
     fills: tuple[float, ...]
     increment_s: float | None
     stated_rows: int | None
-    body: bytes
     first_line: int
 
 
@@ -54,10 +63,14 @@ class TsoftReader:
     def read(self, source: Source) -> Iterator[Trace]:
         """Yield the traces of a TSoft file; see `gravdask.archive.Reader`."""
         headed = _recognise(source.path)
-        data = source.path.read_bytes()
-        layout = _headed_layout(source, data) if headed else _bare_layout(source, data)
-        del data  # the rows are copied
-        yield from _read_rows(source, layout)
+        with source.path.open("rb") as file:
+            layout = _headed_layout(source, file) if headed else _bare_layout(source, file)
+            rows, notes = _read_rows(source, layout, file)
+
+        def name(rate: Rate) -> list[ChannelId]:
+            return name_channels(source.options.network, layout.stations, layout.kinds, rate)
+
+        yield from row_traces(source, rows, name, notes, stated_s=layout.increment_s)
 
 
 def _recognise(path: Path) -> bool:
@@ -90,26 +103,26 @@ def _evenly_dated(rows: list[bytes]) -> bool:
     return bool(steps[0] > 0 and np.ptp(steps) * 100 <= steps[0])
 
 
-def _bare_layout(source: Source, data: bytes) -> _Layout:
-    """Layout of rows without a header; the columns are known from their count."""
+def _bare_layout(source: Source, file: BinaryIO) -> _Layout:
+    """Layout of rows without a header, before the first of which the file is left; their count tells the columns."""
     path, options = source.path, source.options
-    body = data.removeprefix(b"\xef\xbb\xbf")
+    head = file.read(_HEAD)
+    body = head.removeprefix(b"\xef\xbb\xbf")
+    file.seek(len(head) - len(body))
     first = next(line for line in body.split(b"\n", 50) if line.strip())
     measured = len(first.split()) - TIME_COLUMNS
-    station = (
-        station_from_regex(path, options.station)
-        or known_station(path, options.station_codes)
-        or station_from_name(path)
-    )
+    station = given_station(path, options.station, options.station_codes) or station_from_name(path)
     kinds: tuple[Kind, ...] = ("gravity", "pressure")
     units = (options.unit or "mGal", "hPa")
-    return _Layout((station,) * measured, kinds[:measured], units[:measured], DEFAULT_FILLS, None, None, body, 1)
+    return _Layout((station,) * measured, (), kinds[:measured], units[:measured], DEFAULT_FILLS, None, None, 1)
 
 
-def _headed_layout(source: Source, data: bytes) -> _Layout:
-    """Layout of a headed file, from its tags."""
+def _headed_layout(source: Source, file: BinaryIO) -> _Layout:
+    """Layout of a headed file, from its tags; the file is left behind the last of them."""
     path = source.path
-    tags = list(_TAG.finditer(data[: _data_start(path, data)]))
+    data = _header(path, file)
+    tags = list(_TAG.finditer(data))
+    file.seek(tags[-1].end())
     sections: dict[str, list[str]] = {}
     for tag, following in zip(tags, [*tags[1:], None], strict=True):
         text = tag[2] + b"\n" + data[tag.end() : following.start() if following else tag.end()]
@@ -138,22 +151,27 @@ def _headed_layout(source: Source, data: bytes) -> _Layout:
     count = _number(path, sections, "COUNTINFO")
     return _Layout(
         stations=stations,
+        predicted=tuple(
+            name for name, kind in zip(names, kinds, strict=True) if kind == "gravity" and _PREDICTED.search(name)
+        ),
         kinds=kinds,
         units=tuple(stated),
         fills=DEFAULT_FILLS if fill is None else (fill,),
         increment_s=_number(path, sections, "INCREMENT"),
         stated_rows=None if count is None else int(count),
-        body=data[tags[-1].end() :],
         first_line=data.count(b"\n", 0, tags[-1].end()) + 1,
     )
 
 
-def _data_start(path: Path, data: bytes) -> int:
-    """Byte after the line of the tag [DATA]."""
-    match = re.search(rb"^[ \t]*\[DATA\][^\n]*", data, re.MULTILINE | re.IGNORECASE)
-    if match is None:
-        raise DamagedFileError(path, data.count(b"\n") + 1, "ends before the tag [DATA]", "fetch the file again")
-    return match.end()
+def _header(path: Path, file: BinaryIO) -> bytes:
+    """A file up to the end of the line of its tag [DATA]."""
+    data = b""
+    for block in line_blocks(file):
+        data += block
+        match = _DATA.search(data)
+        if match is not None:
+            return data[: match.end()]
+    raise DamagedFileError(path, data.count(b"\n") + 1, "ends before the tag [DATA]", "fetch the file again")
 
 
 def _decode(text: bytes) -> str:
@@ -184,43 +202,29 @@ def _row_times(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return times, bad | ~whole
 
 
-def _read_rows(source: Source, layout: _Layout) -> Iterator[Trace]:
-    """Parse the rows, cut them into runs and yield the traces."""
-    path, options = source.path, source.options
-    advice = "repair or remove the line"
+TIME_FORM = TimeForm(TIME_COLUMNS, _row_times, "year month day hour minute second")
+
+
+def _read_rows(source: Source, layout: _Layout, file: BinaryIO) -> tuple[Rows, list[Note]]:
+    """Read the rows; gives them and the remarks on a cut last line and on a row count that differs from the stated."""
+    path = source.path
     try:
-        tokens, cut_line = tokenise(layout.body, layout.first_line, TIME_COLUMNS + len(layout.kinds))
-        if cut_line is None and not layout.body.endswith(b"\n") and tokens.last_is_cut():
-            cut_line, tokens = int(tokens.lines[-1]), tokens.without_last()
-        if not tokens.rows:
-            raise DamagedFileError(path, layout.first_line, "holds no rows", "remove it or fetch it again")
-        times, bad = _row_times(tokens)
-        parsed = [parse_column(tokens, TIME_COLUMNS + n) for n in range(len(layout.kinds))]
+        read = read_rows(line_blocks(file), layout.first_line, TIME_FORM, TIME_COLUMNS + len(layout.kinds))
     except RaggedTextError as error:
-        raise DamagedFileError(path, error.line, error.what, advice) from error
-    if bad.any():
-        row = int(bad.argmax())
-        words = " ".join(tokens.word(row, n) for n in range(TIME_COLUMNS))
-        what = f"{words!r} is no date and time, expected year month day hour minute second"
-        raise DamagedFileError(path, int(tokens.lines[row]), what, advice)
-    times = times - round(options.clock_offset_s * SECOND_NS)
-    notes = _file_notes(layout, tokens, cut_line)
-    fills = {*layout.fills, *DEFAULT_FILLS}
-    columns = [pack(*item) for item in zip(parsed, [fills] * len(parsed), layout.kinds, layout.units, strict=True)]
-    rows = Rows(times, tokens.lines, tuple(columns))
-
-    def name(rate: Rate) -> list[ChannelId]:
-        return name_channels(options.network, layout.stations, layout.kinds, rate)
-
-    yield from row_traces(source, rows, name, notes, stated_s=layout.increment_s)
-
-
-def _file_notes(layout: _Layout, tokens: Tokens, cut_line: int | None) -> list[Note]:
-    """Remarks on a cut last line and on a row count that differs from the stated one."""
-    notes = []
-    if cut_line is not None:
-        notes.append(Note("the last line is cut off and was left out", cut_line, "fetch the file again"))
-    if layout.stated_rows is not None and layout.stated_rows != tokens.rows:
-        what = f"holds {tokens.rows} rows, [COUNTINFO] states {layout.stated_rows}"
+        raise DamagedFileError(path, error.line, error.what, "repair or remove the line") from error
+    count = read.times_ns.size
+    if not count:
+        raise DamagedFileError(path, layout.first_line, "holds no rows", "remove it or fetch it again")
+    notes = cut_notes(read.cut_line)
+    if layout.stated_rows is not None and layout.stated_rows != count:
+        what = f"holds {count} rows, [COUNTINFO] states {layout.stated_rows}"
         notes.append(Note(what, cure="fetch the file again if it should be complete"))
-    return notes
+    if layout.predicted:
+        what = f"by their names these columns are predictions, no records: {', '.join(layout.predicted)}"
+        notes.append(Note(what, cure="state kind = 'other' for them in [[archive.channels]], or leave the file out"))
+    fills = {*layout.fills, *DEFAULT_FILLS}
+    columns = tuple(
+        pack(column, fills, kind, unit)
+        for column, kind, unit in zip(read.columns, layout.kinds, layout.units, strict=True)
+    )
+    return Rows(read.times_ns - round(source.options.clock_offset_s * SECOND_NS), read.lines, columns), notes

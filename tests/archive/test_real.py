@@ -87,7 +87,9 @@ def test_tsoft_file_with_exponents(real_data: Path) -> None:
     traces = read_file(path)
     assert [str(t.channel) for t in traces] == [f"XX.0-059-20.{n:02d}.UGZ" for n in range(3)]
     assert {(t.npts, t.unit, t.kind, t.dtype) for t in traces} == {(5040, "nm/s^2", "gravity", "int64")}
-    assert all(t.notes == () for t in traces)
+    (note,) = [note for trace in traces for note in trace.notes]
+    assert "0-059-20:Theory Sol. Earth:WDD" in note.what
+    assert "no records" in note.what
     rows = [line.split() for line in path.read_text().split("[DATA]")[1].strip().splitlines()]
     for n, trace in enumerate(traces):
         true = np.array([float(row[6 + n]) for row in rows])
@@ -137,7 +139,7 @@ def test_whole_collection_as_an_archive(real_data: Path) -> None:
     index = scan([real_data])
     assert {p.severity for p in index.problems} == {"ignored", "note"}
     noted = {Path(p.path).name for p in index.problems if p.severity == "note"}
-    assert noted == {"last.dat", "l230406.TXT"}
+    assert noted == {"last.dat", "l230406.TXT", "l230406.TSF"}
     assert len(index.metadata_files) == 8
     assert set(index.files["format"]) == {"", "tsoft", "ggp", "scintrex", "lacoste", "waveform", "stationxml"}
     listed = {Path(p.path).name for p in index.problems}
