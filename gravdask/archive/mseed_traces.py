@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ _STEIM = {10: 1, 11: 2}
 """Level of Steim's compression by MiniSEED encoding."""
 _DATA, _CLOCK = (3, 232), (3, 233)
 """Numbers of the blockettes 1000 and 1001, as they are written."""
+_HEAD_BYTES = 64
+"""Of a record: its header and two blockettes."""
+_READ_BYTES = 1 << 22
+"""What is read of a file at once to look at its headers."""
 _SECOND = 56
 """Byte of a second blockette behind one of these two."""
 _ROUNDING_NS = 3_000
@@ -46,6 +51,8 @@ class Stretch:
         The samples, shape (npts,), or None when only headers were read.
     place
         Latitude, longitude and elevation, None where not stated.
+    first
+        Number of its first sample among those of the file.
     """
 
     network: str
@@ -58,6 +65,7 @@ class Stretch:
     dtype: str
     values: NDArray[Any] | None
     place: tuple[float | None, float | None, float | None] = (None, None, None)
+    first: int = 0
 
     @property
     def name(self) -> str:
@@ -65,26 +73,62 @@ class Stretch:
         return f"{self.network}.{self.station}.{self.location}.{self.code}"
 
 
-def sound_traces(data: bytes, length: int, head_only: bool) -> tuple[list[Stretch], Records] | None:
-    """Read a plain and sound MiniSEED file, whose traces are as obspy would give them.
+@dataclass(frozen=True)
+class PlainFile:
+    """A plain and sound MiniSEED file, known by its headers.
+
+    Attributes
+    ----------
+    path, length
+        The file, and the bytes of each of its records.
+    stretches
+        Its traces as obspy would give them, without samples, in the order of the file.
+    records
+        Its records.
+    """
+
+    path: Path
+    length: int
+    stretches: list[Stretch]
+    records: Records
+    _data_at: int
+    _level: int
+
+    def decode(self, first: int, stop: int) -> NDArray[np.int32] | None:
+        """Samples of the file, counted over all its records; only the records that hold them are read.
+
+        Returns
+        -------
+        samples
+            Shape (stop - first,); None if a record is not sound.
+        """
+        from gravdask.archive import steim  # Numba is slow to import, and a scan does not need it
+
+        at = np.concatenate([[0], np.cumsum(self.records.samples)])
+        one, other = int(np.searchsorted(at, first, side="right")) - 1, int(np.searchsorted(at, stop))
+        with self.path.open("rb") as file:
+            file.seek(one * self.length)
+            data = file.read((other - one) * self.length)
+        if len(data) < (other - one) * self.length:  # it was cut since
+            return None
+        words = np.frombuffer(data, dtype=">u4").astype(np.uint32).reshape(-1, self.length // 4)
+        values = steim.decode(words, self._data_at // 4, self.records.samples[one:other], self._level)
+        return None if values is None else values[first - at[one] : stop - at[one]]
+
+
+def plain_file(path: Path, length: int) -> PlainFile | None:
+    """Look at the headers of a MiniSEED file; None if it is not plain and sound.
 
     Parameters
     ----------
-    data
+    path
         The file.
     length
         Bytes of its first record.
-    head_only
-        Leave the samples out.
-
-    Returns
-    -------
-    stretches, records
-        None if the file is not so plain, or a record is not sound.
     """
-    if len(data) % length or len(data) < length:
+    raw = _heads(path, length)
+    if raw is None:
         return None
-    raw = np.frombuffer(data, dtype=np.uint8).reshape(-1, length)
     header = header_table(raw, ">")
     first = header[0]
     level = _level(raw, header, length)
@@ -96,15 +140,9 @@ def sound_traces(data: bytes, length: int, head_only: bool) -> tuple[list[Stretc
     cuts = _cuts(start, samples, rate)
     if cuts is None:
         return None
-    values = None
-    if not head_only:
-        values = _decoded(data, length, int(first["data_at"]), samples, level)
-        if values is None:
-            return None
     at = np.concatenate([[0], np.cumsum(samples)])
     words = (first["name"][a:b].decode("ascii").strip() for a, b in ((10, 12), (0, 5), (5, 7), (7, 10)))
     network, station, location, code = words
-    bounds = [*cuts.tolist(), len(samples)]
     stretches = [
         Stretch(
             network,
@@ -115,11 +153,31 @@ def sound_traces(data: bytes, length: int, head_only: bool) -> tuple[list[Stretc
             npts=int(at[other] - at[one]),
             rate_hz=rate,
             dtype="int32",
-            values=None if values is None else values[at[one] : at[other]],
+            values=None,
+            first=int(at[one]),
         )
-        for one, other in itertools.pairwise(bounds)
+        for one, other in itertools.pairwise([*cuts.tolist(), len(samples)])
     ]
-    return stretches, Records(header["name"], start, samples)
+    records = Records(header["name"], start, samples)
+    return PlainFile(path, length, stretches, records, int(first["data_at"]), level)
+
+
+def _heads(path: Path, length: int) -> NDArray[np.uint8] | None:
+    """First bytes of all records, shape (records, 64); None unless the file is made of whole records of that length."""
+    size = path.stat().st_size
+    count = size // length
+    if not count or size % length or length < 2 * _HEAD_BYTES:
+        return None
+    heads = np.empty((count, _HEAD_BYTES), np.uint8)
+    at_once = max(1, _READ_BYTES // length)
+    with path.open("rb") as file:
+        for first in range(0, count, at_once):
+            records = min(at_once, count - first)
+            data = file.read(records * length)
+            if len(data) < records * length:
+                return None
+            heads[first : first + records] = np.frombuffer(data, np.uint8).reshape(records, length)[:, :_HEAD_BYTES]
+    return heads
 
 
 def _level(raw: NDArray[np.uint8], header: NDArray[Any], length: int) -> int:
@@ -185,13 +243,3 @@ def _cuts(start: NDArray[np.int64], samples: NDArray[np.int64], rate: float) -> 
     if interval < 10 * _ROUNDING_NS or not (apart | (np.abs(gap) <= interval / 2 - _ROUNDING_NS)).all():
         return None
     return np.concatenate([[0], np.flatnonzero(apart) + 1])
-
-
-def _decoded(
-    data: bytes, length: int, data_at: int, samples: NDArray[np.int64], level: int
-) -> NDArray[np.int32] | None:
-    """Decode all records; None if one is not sound."""
-    from gravdask.archive import steim  # Numba is slow to import, and a scan does not need it
-
-    words = np.frombuffer(data, dtype=">u4").astype(np.uint32).reshape(-1, length // 4)
-    return steim.decode(words, data_at // 4, samples, level)

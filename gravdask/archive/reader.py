@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -96,11 +96,15 @@ class Source:
         Leave the values out of the traces; all else must be the same as with values.
     options
         What the file does not say.
+    wanted
+        Samples that are wanted, from and up to, by number of the trace; None for all. A reader may leave out the values
+        of others, and says in `Trace.part` what it gives.
     """
 
     path: Path
     head_only: bool = False
     options: ReadOptions = field(default_factory=ReadOptions)
+    wanted: Mapping[int, tuple[int, int]] | None = None
 
 
 class Reader(Protocol):
@@ -158,7 +162,12 @@ def import_quietly(module: str) -> ModuleType:
         return import_module(module)
 
 
-def read_file(path: Path | str, options: ReadOptions | None = None, head_only: bool = False) -> list[Trace]:
+def read_file(
+    path: Path | str,
+    options: ReadOptions | None = None,
+    head_only: bool = False,
+    wanted: Mapping[int, tuple[int, int]] | None = None,
+) -> list[Trace]:
     """Read a file with the first reader that knows its format.
 
     Parameters
@@ -169,6 +178,8 @@ def read_file(path: Path | str, options: ReadOptions | None = None, head_only: b
         What the file does not say.
     head_only
         Leave the values out.
+    wanted
+        Samples that are wanted, from and up to, by number of the trace, where others may be left out; None for all.
 
     Returns
     -------
@@ -182,7 +193,7 @@ def read_file(path: Path | str, options: ReadOptions | None = None, head_only: b
     ReadError
         If the file is damaged or cannot be opened.
     """
-    return read_with_format(Source(Path(path), head_only, options or ReadOptions()))[1]
+    return read_with_format(Source(Path(path), head_only, options or ReadOptions(), wanted))[1]
 
 
 def read_with_format(source: Source) -> tuple[str, list[Trace]]:

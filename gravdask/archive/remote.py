@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
@@ -236,7 +236,12 @@ def naming(location: Path | str, local: Path) -> Iterator[None]:
         raise ReadError(str(error).replace(str(local), str(location))) from error
 
 
-def open_source(location: Path | str, options: ReadOptions | None = None, head_only: bool = False) -> list[Trace]:
+def open_source(
+    location: Path | str,
+    options: ReadOptions | None = None,
+    head_only: bool = False,
+    wanted: Mapping[int, tuple[int, int]] | None = None,
+) -> list[Trace]:
     """Do what `gravdask.archive.reader.read_file` does, for a path or an address.
 
     Raises
@@ -248,7 +253,7 @@ def open_source(location: Path | str, options: ReadOptions | None = None, head_o
     """
     with local_copy(location) as path, naming(location, path):
         try:
-            return read_file(path, options, head_only)
+            return read_file(path, options, head_only, wanted)
         except DamagedFileError as error:
             raise_if_unreadable(error, location, path)
             raise

@@ -129,6 +129,8 @@ class Trace:
         of a table's layout. The same file read with another recipe has other values.
     notes
         What the reader had to say, about this trace or (on a file's first trace) about the file.
+    part
+        Which samples, from and up to, `values` holds, where only a part was asked for; None for all.
     """
 
     channel: ChannelId
@@ -147,6 +149,7 @@ class Trace:
     tide_applied: bool = False
     recipe: str = ""
     notes: tuple[Note, ...] = ()
+    part: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         """Check that what is stated of the values is true of them."""
@@ -156,9 +159,20 @@ class Trace:
         if not -(2**63) < self.start_ns < 2**63 - 1:
             msg = f"{self.channel}: a trace begins outside the years 1678 to 2262; correct the clock of the file"
             raise ReadError(msg)
-        if self.values is not None and (self.values.shape != (self.npts,) or self.values.dtype.name != self.dtype):
-            msg = f"{self.channel}: stated {self.npts} of {self.dtype}, found {self.values.shape} {self.values.dtype}"
+        first, stop = self.held
+        right = 0 <= first <= stop <= self.npts
+        if self.values is not None:
+            right &= self.values.shape == (stop - first,) and self.values.dtype.name == self.dtype
+        if not right:
+            found = "no values" if self.values is None else f"{self.values.shape} {self.values.dtype}"
+            part = f"{first} to {stop} of " if self.part else ""
+            msg = f"{self.channel}: stated {part}{self.npts} of {self.dtype}, found {found}"
             raise ReadError(msg)
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """Numbers of the first of its samples that `values` holds, and of the one after the last."""
+        return self.part or (0, self.npts)
 
     @property
     def end_ns(self) -> int:

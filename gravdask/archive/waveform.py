@@ -17,7 +17,7 @@ from obspy.core.util.obspy_types import ObsPyException
 
 from gravdask.archive.damage import DamagedFileError
 from gravdask.archive.mseed_records import Records, looks_like_mseed, record_bytes, record_pieces, record_table
-from gravdask.archive.mseed_traces import Stretch, sound_traces
+from gravdask.archive.mseed_traces import PlainFile, Stretch, plain_file
 from gravdask.archive.naming import kind_of_code
 from gravdask.archive.reader import READER_FAULTS, Source, read_head
 from gravdask.archive.traces import ChannelId, Note, Trace, grid_pieces
@@ -61,14 +61,48 @@ class WaveformReader:
         if length and size < length:
             what = f"MiniSEED cut off: {size} bytes, but its first record has {length} bytes; nothing is readable"
             raise DamagedFileError(path, None, what, _ADVICE)
-        plain = sound_traces(path.read_bytes(), length, source.head_only) if length else None
-        stretches, records = plain or _through_obspy(source, length, mseed)
-        notes: list[Note] = []
-        traces = [trace for item in stretches for trace in _to_traces(source, item, records, notes)]
+        plain = plain_file(path, length) if length else None
+        found = _from_headers(source, plain) if plain else None
+        if found is None:
+            stretches, records = _through_obspy(source, length, mseed)
+            found = _all_traces(source, stretches, records)
+        traces, notes = found
         if not traces:
             reason = notes[0].what if notes else "holds no samples"
             raise DamagedFileError(path, None, reason, "remove it")
-        yield from _with_first_notes(traces, notes)
+        yield from _with_first_notes([trace for trace, _ in traces], notes)
+
+
+def _all_traces(
+    source: Source, stretches: list[Stretch], records: Records | None
+) -> tuple[list[tuple[Trace, int]], list[Note]]:
+    """Turn stretches into traces, each with the number of its first sample in the file; and what there is to say."""
+    notes: list[Note] = []
+    return [pair for item in stretches for pair in _to_traces(source, item, records, notes)], notes
+
+
+def _from_headers(source: Source, plain: PlainFile) -> tuple[list[tuple[Trace, int]], list[Note]] | None:
+    """Traces of a plain file with the samples that are wanted; None if a record turns out not to be sound."""
+    traces, notes = _all_traces(source, plain.stretches, plain.records)
+    if source.head_only or not traces:
+        return traces, notes
+    parts = [(0, trace.npts) for trace, _ in traces]
+    if source.wanted is not None:
+        parts = [source.wanted.get(n, (0, 0)) for n in range(len(traces))]
+    spans = [(at + a, at + b) for (_, at), (a, b) in zip(traces, parts, strict=True) if b > a]
+    if not spans:
+        return traces, notes
+    first = min(a for a, _ in spans)
+    values = plain.decode(first, max(b for _, b in spans))
+    if values is None:
+        return None
+    filled = []
+    for (trace, at), (a, b) in zip(traces, parts, strict=True):
+        part = None if source.wanted is None else (a, b)
+        filled.append(
+            (replace(trace, values=values[at + a - first : at + b - first], part=part) if b > a else trace, at)
+        )
+    return filled, notes
 
 
 def _through_obspy(source: Source, length: int | None, mseed: bool) -> tuple[list[Stretch], Records | None]:
@@ -237,8 +271,10 @@ def _shortest(value: Any) -> float:  # noqa: ANN401
     return float(str(np.float32(value))) if np.float32(value) == value else float(value)
 
 
-def _to_traces(source: Source, item: Stretch, records: Records | None, notes: list[Note]) -> Iterator[Trace]:
-    """Turn a stretch into traces on the nominal grid; what is left out goes to the notes."""
+def _to_traces(
+    source: Source, item: Stretch, records: Records | None, notes: list[Note]
+) -> Iterator[tuple[Trace, int]]:
+    """Turn a stretch into traces on the nominal grid, each with its first sample in the file; note what is left."""
     name, stated = item.name, item.rate_hz
     if not item.npts or not stated > 0 or item.dtype == "text":
         notes.append(Note(f"{name}: {item.npts} samples of {item.dtype} at {stated} Hz were left out"))
@@ -252,7 +288,7 @@ def _to_traces(source: Source, item: Stretch, records: Records | None, notes: li
     kind = kind_of_code(item.code)
     remarks = _drift_note(name, rate, stated, pieces)
     for number, (first, stop, slot) in enumerate(pieces):
-        yield Trace(
+        trace = Trace(
             channel=channel,
             rate=rate,
             start_ns=item.start_ns + slot * rate.seconds * SECOND_NS // rate.samples,
@@ -267,6 +303,7 @@ def _to_traces(source: Source, item: Stretch, records: Records | None, notes: li
             longitude=item.place[1],
             elevation=item.place[2],
         )
+        yield trace, item.first + first
 
 
 def _pieces(path: Path, item: Stretch, rate: Rate, records: Records | None) -> list[tuple[int, int, int]]:

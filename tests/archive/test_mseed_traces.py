@@ -11,9 +11,9 @@ import obspy
 import pytest
 from numpy.typing import NDArray
 
-from gravdask.archive import steim
-from gravdask.archive.mseed_records import looks_like_mseed, record_bytes
-from gravdask.archive.mseed_traces import Stretch, sound_traces
+from gravdask.archive import read_file, steim
+from gravdask.archive.mseed_records import Records, looks_like_mseed, record_bytes
+from gravdask.archive.mseed_traces import Stretch, plain_file
 from gravdask.archive.reader import Source
 from gravdask.archive.waveform import _through_obspy
 
@@ -54,7 +54,17 @@ def random_file(path: Path, generator: np.random.Generator) -> bytes:
 
 
 def stated(stretches: list[Stretch]) -> list[Stretch]:
-    return [replace(s, values=None, place=(None, None, None)) for s in stretches]
+    return [replace(s, values=None, place=(None, None, None), first=0) for s in stretches]
+
+
+def sound_traces(path: Path, length: int, head_only: bool) -> tuple[list[Stretch], Records] | None:
+    plain = plain_file(path, length)
+    if plain is None or head_only:
+        return (plain.stretches, plain.records) if plain else None
+    values = plain.decode(0, sum(stretch.npts for stretch in plain.stretches))
+    if values is None:
+        return None
+    return [replace(s, values=values[s.first : s.first + s.npts]) for s in plain.stretches], plain.records
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -71,7 +81,7 @@ def test_plain_files_are_read_as_obspy_reads_them(tmp_path: Path, seed: int, dam
         path.write_bytes(data)
         length = record_bytes(bytes(data[:4096])) if looks_like_mseed(bytes(data[:4096])) else None
         for head_only in (False, True):
-            found = sound_traces(bytes(data), length, head_only) if length else None
+            found = sound_traces(path, length, head_only) if length else None
             if found is None:
                 continue
             plain += 1
@@ -95,10 +105,9 @@ def test_plain_files_are_read_as_obspy_reads_them(tmp_path: Path, seed: int, dam
 def test_a_day_of_several_parts_is_read_plainly(tmp_path: Path) -> None:
     generator, start = np.random.default_rng(5), obspy.UTCDateTime(2020, 2, 29, 0, 0, 0, 1234)
     parts = [noise(generator, n) for n in (5000, 1, 777)]
-    data = write(
-        tmp_path / "x.mseed", *(wave(v, start + 100 * n) for n, v in enumerate(parts)), reclen=512, byteorder=">"
-    )
-    found = sound_traces(data, 512, head_only=False)
+    path = tmp_path / "x.mseed"
+    write(path, *(wave(v, start + 100 * n) for n, v in enumerate(parts)), reclen=512, byteorder=">")
+    found = sound_traces(path, 512, head_only=False)
     assert found is not None
     assert [s.npts for s in found[0]] == [5000, 1, 777]
     assert [s.start_ns - found[0][0].start_ns for s in found[0]] == [0, 100 * 10**9, 200 * 10**9]
@@ -110,17 +119,62 @@ def test_a_day_of_several_parts_is_read_plainly(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["INT32", "FLOAT32"])
 def test_other_encodings_are_left_to_obspy(tmp_path: Path, encoding: str) -> None:
     values = np.arange(500, dtype=np.int32).astype("float32" if encoding == "FLOAT32" else "int32")
-    data = write(tmp_path / "x.mseed", wave(values, obspy.UTCDateTime(2020, 1, 1)), encoding=encoding, reclen=512)
-    assert sound_traces(data, 512, head_only=False) is None
+    path = tmp_path / "x.mseed"
+    write(path, wave(values, obspy.UTCDateTime(2020, 1, 1)), encoding=encoding, reclen=512)
+    assert plain_file(path, 512) is None
 
 
 def test_two_channels_and_a_cut_file_are_left_to_obspy(tmp_path: Path) -> None:
     values, start = np.arange(500, dtype=np.int32), obspy.UTCDateTime(2020, 1, 1)
-    data = write(tmp_path / "x.mseed", wave(values, start), wave(values, start, location="10"), reclen=512)
-    assert sound_traces(data, 512, head_only=False) is None
-    alone = write(tmp_path / "y.mseed", wave(values, start), reclen=512)
-    assert sound_traces(alone, 512, head_only=False) is not None
-    assert sound_traces(alone[:-64], 512, head_only=False) is None
+    two, alone, cut = (tmp_path / name for name in ("x.mseed", "y.mseed", "z.mseed"))
+    write(two, wave(values, start), wave(values, start, location="10"), reclen=512)
+    assert plain_file(two, 512) is None
+    cut.write_bytes(write(alone, wave(values, start), reclen=512)[:-64])
+    assert plain_file(alone, 512) is not None
+    assert plain_file(cut, 512) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_parts_of_traces_are_those_of_the_whole(tmp_path: Path, seed: int) -> None:
+    generator, path = np.random.default_rng(seed), tmp_path / "x.mseed"
+    for _ in range(20):
+        random_file(path, generator)
+        whole = read_file(path)
+        wanted = {}
+        for number, trace in enumerate(whole):
+            if generator.random() < 0.8:
+                first = int(generator.integers(trace.npts))
+                wanted[number] = (first, int(generator.integers(first, trace.npts)) + 1)
+        parts = read_file(path, wanted=wanted)
+        assert [replace(t, values=None, part=None) for t in parts] == [replace(t, values=None) for t in whole]
+        for number, (trace, part) in enumerate(zip(whole, parts, strict=True)):
+            first, stop = part.held
+            if part.values is None:
+                assert number not in wanted
+                continue
+            assert trace.values is not None
+            np.testing.assert_array_equal(part.values, trace.values[first:stop])
+            low, high = wanted.get(number, (first, first))
+            assert first <= low
+            assert high <= stop
+
+
+def test_only_the_records_that_hold_a_part_are_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "x.mseed"
+    values = noise(np.random.default_rng(3), 200_000)
+    data = bytearray(write(path, wave(values, obspy.UTCDateTime(2020, 1, 1)), reclen=512, byteorder=">"))
+    data[-512 + 64 + 11] ^= 1  # the last sample that the last record states
+    path.write_bytes(data)
+    plain = plain_file(path, 512)
+    assert plain is not None
+    assert plain.decode(0, 200_000) is None
+    found = plain.decode(50_000, 50_010)
+    assert found is not None
+    np.testing.assert_array_equal(found, values[50_000:50_010])
+    (trace,) = read_file(path, wanted={0: (50_000, 50_010)})
+    assert (trace.part, trace.npts) == ((50_000, 50_010), 200_000)
+    path.write_bytes(data[: len(data) // 1024 * 512])
+    assert plain.decode(199_000, 199_010) is None  # cut after the headers were read
 
 
 # --- Steim ------------------------------------------------------------------------------------------------------------
