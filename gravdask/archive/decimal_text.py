@@ -120,7 +120,9 @@ def _refuse_control_characters(text: NDArray[np.uint8], first_line: int) -> None
         raise RaggedTextError(line, what)
 
 
-def tokenise(data: bytes, first_line: int, columns: int | None = None) -> tuple[Tokens, int | None]:
+def tokenise(
+    data: bytes, first_line: int, columns: int | None = None, separator: int | None = None
+) -> tuple[Tokens, int | None]:
     """Find the words of a text whose every non-empty line has the same number of them.
 
     Parameters
@@ -131,6 +133,8 @@ def tokenise(data: bytes, first_line: int, columns: int | None = None) -> tuple[
         Line number of the first line within the file.
     columns
         Words that each line must have; None takes the number of the first line.
+    separator
+        Code of the character between words, which may then be empty and hold blanks; None for blanks.
 
     Returns
     -------
@@ -145,12 +149,15 @@ def tokenise(data: bytes, first_line: int, columns: int | None = None) -> tuple[
         If another line has too few or too many words.
     """
     text = np.frombuffer(data, dtype=np.uint8)
-    expected = columns if columns is not None else _first_columns(data)
+    expected = columns if columns is not None else _first_columns(data, separator)
     most = number_kernels.count_lines(text) + 1 if expected else 0
     offset = np.int32 if len(data) < 2**31 else np.int64
     starts, stops = np.empty((most, max(expected, 1)), offset), np.empty((most, max(expected, 1)), offset)
     lines = np.empty(most, np.int64)
-    rows, found, line, ended = number_kernels.find_words(text, expected, starts, stops, lines)
+    if separator is None:
+        rows, found, line, ended = number_kernels.find_words(text, expected, starts, stops, lines)
+    else:
+        rows, found, line, ended = number_kernels.find_fields(text, separator, expected, starts, stops, lines)
     cut_line = None
     if found:
         _refuse_control_characters(text, first_line)
@@ -184,12 +191,15 @@ def without_cut_row(tokens: Tokens, cut_line: int | None, data: bytes, before: s
     return tokens, cut_line
 
 
-def _first_columns(data: bytes) -> int:
+def _first_columns(data: bytes, separator: int | None) -> int:
     """Words of the first line that has any."""
     at = 0
     while at < len(data):
         end = data.find(b"\n", at) + 1 or len(data)
-        words = len(data[at:end].replace(b"\x1a", b" ").split())
+        line = data[at:end]
+        if separator is not None and (separator in line or line.strip(bytes(number_kernels.BLANKS) + b"\n")):
+            return line.count(separator) + 1
+        words = len(line.replace(b"\x1a", b" ").split()) if separator is None else 0
         if words:
             return words
         at = end

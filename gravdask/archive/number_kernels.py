@@ -15,8 +15,13 @@ LONGEST = 64
 """Characters of the longest word that is taken for a number."""
 CONTROL = -1
 """Instead of the columns of a row: there is a character that no text has."""
+BLANKS = (9, 13, 32, 34, 39)
+"""Tabulator, return, blank and both quotation marks: taken off both ends of a field."""
 _DIGEST = source_digest(__package__, ("number_kernels",))
 _YEARS = (1900, 2150)
+_ISO_MARKS = (4, 7, 10, 13, 16, 19)
+_ISO_ENDS = (3, 6, 9, 12, 15, 18)
+"""Characters of an ISO 8601 time that are no digits, and those that end a field."""
 _SECOND_NS = 1_000_000_000
 
 
@@ -90,6 +95,55 @@ def _find_words(
         lines[row] = line
         return row + 1, 0, line, True
     return row, column, line, True
+
+
+def _find_fields(
+    text: NDArray[np.uint8],
+    separator: int,
+    columns: int,
+    starts: NDArray[np.int32],
+    stops: NDArray[np.int32],
+    lines: NDArray[np.int64],
+) -> tuple[int, int, int, bool]:
+    """Find the fields of a text between separators, without the blanks and quotation marks at their ends.
+
+    Parameters
+    ----------
+    separator
+        Code of the character between fields.
+    text, columns, starts, stops, lines
+        As those of words; a line without anything but blanks is empty.
+
+    Returns
+    -------
+    rows, found, line, ended
+        As those of words.
+    """
+    row, column, line, begin = 0, 0, 0, 0
+    for at in range(text.size + 1):
+        ended = at == text.size
+        if not ended and text[at] != separator and text[at] != 10:
+            continue
+        first, last = begin, at
+        while first < last and text[first] in BLANKS:
+            first += 1
+        while last > first and text[last - 1] in BLANKS:
+            last -= 1
+        begin = at + 1
+        empty = column == 0 and first == last
+        if column < columns:
+            starts[row, column] = first
+            stops[row, column] = last
+        column += 1
+        if ended or text[at] == 10:
+            if not empty and column != columns:
+                return row, column, line, ended
+            if not empty:
+                lines[row] = line
+                row += 1
+            column = 0
+            line += 1
+    return row, 0, line, True
 
 
 def _is_nan(text: NDArray[np.uint8], start: int, stop: int) -> bool:
@@ -248,12 +302,60 @@ def _calendar(
             times[row] = ((days * 24 + hour[row]) * 60 + minute[row]) * 60 * _SECOND_NS + s
 
 
+def _is_iso_mark(at: int, character: np.uint8) -> bool:
+    """Whether a character may stand at one of the places of an ISO 8601 time that hold no digit."""
+    if at in (4, 7):
+        return bool(character == 45)
+    if at in (13, 16):
+        return bool(character == 58)
+    return bool(character == 84 or character == 32) if at == 10 else bool(at == 19 and character == 46)
+
+
+def _iso_fields(text: NDArray[np.uint8], fields: NDArray[np.int64]) -> bool:
+    """Read times written ``yyyy-mm-ddThh:mm:ss[.fff]``, with a T or a blank.
+
+    Parameters
+    ----------
+    text
+        Their characters, 19 or 21 to 29 of each, shape (rows, width).
+    fields
+        Year, month, day, hour, minute and second with its decimals [ns] of each, shape (6, rows), written.
+
+    Returns
+    -------
+    good
+        Whether all are written so.
+    """
+    width = text.shape[1]
+    for row in range(text.shape[0]):
+        field, value, digits = 0, np.int64(0), 0
+        for at in range(width):
+            character = text[row, at]
+            figure = np.int64(character) - 48
+            if figure >= 0 and figure <= 9 and at not in _ISO_MARKS:
+                value = value * 10 + figure
+                digits += 1
+                if at not in _ISO_ENDS:
+                    continue
+                fields[field, row] = value
+                field, value, digits = field + 1, np.int64(0), 0
+            elif not _is_iso_mark(at, character):
+                return False
+        for _ in range(9 - digits):
+            value *= 10
+        fields[5, row] = fields[5, row] * _SECOND_NS + value
+    return True
+
+
 count_lines = compile_kernel(_count_lines, _DIGEST)
 runs_together = compile_kernel(_runs_together, _DIGEST)
 find_words = compile_kernel(_find_words, _DIGEST)
+find_fields = compile_kernel(_find_fields, _DIGEST)
 _is_nan = compile_kernel(_is_nan, _DIGEST)
 _read_number = compile_kernel(_read_number, _DIGEST)
 read_numbers = compile_kernel(_read_numbers, _DIGEST)
 strip_zeros = compile_kernel(_strip_zeros, _DIGEST)
 scale = compile_kernel(_scale, _DIGEST)
 calendar = compile_kernel(_calendar, _DIGEST)
+_is_iso_mark = compile_kernel(_is_iso_mark, _DIGEST)
+iso_fields = compile_kernel(_iso_fields, _DIGEST)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.archive import number_kernels
 from gravdask.archive.decimal_text import MAX_DIGITS, Decimals, Tokens, parse_column
 from gravdask.archive.table_text import column_texts, fixed_texts
 from gravdask.archive.text_rows import calendar_ns
-from gravdask.grid import DAY_NS, SECOND_NS
+from gravdask.grid import DAY_NS
 
 UNIX, MJD = "unix", "mjd"
 MJD_1970 = 40_587
@@ -68,19 +69,11 @@ def _plain_iso(text: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.b
     width = text.shape[1]
     if width != 19 and not 21 <= width <= 29:
         return None
-    marks = {4: (45,), 7: (45,), 10: (84, 32), 13: (58,), 16: (58,), **({19: (46,)} if width > 19 else {})}
-    digits = text.astype(np.int64) - 48
-    others = np.array([n for n in range(width) if n not in marks])
-    if (digits[:, others] < 0).any() or (digits[:, others] > 9).any():
+    fields = np.empty((6, text.shape[0]), np.int64)
+    if not number_kernels.iso_fields(np.ascontiguousarray(text), fields):
         return None
-    if not all(np.isin(text[:, n], signs).all() for n, signs in marks.items()):
-        return None
-    year, month, day, hour, minute, second = (
-        digits[:, a:b] @ 10 ** np.arange(b - a)[::-1]
-        for a, b in ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
-    )
-    part = digits[:, 20:] @ 10 ** np.arange(8, 28 - width, -1) if width > 19 else 0
-    return calendar_ns((year, month, day), hour, minute, second * SECOND_NS + part)
+    year, month, day, hour, minute, second_ns = fields
+    return calendar_ns((year, month, day), hour, minute, second_ns)
 
 
 def _since_1970(column: Decimals) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

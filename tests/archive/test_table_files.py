@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from gravdask.archive import DamagedFileError, ReadOptions, Trace, read_file
 from gravdask.archive.index import options_digest
+from gravdask.archive.number_rows import line_blocks
 from gravdask.archive.table_format import TableFormat, table_formats
-from gravdask.archive.table_text import split_table
+from gravdask.archive.table_text import split_rows
 from gravdask.archive.table_times import table_times
 from gravdask.config import build_config, render
 from gravdask.config.tables import TableConfig
@@ -189,12 +191,91 @@ def test_words_where_numbers_should_be(tmp_path: Path) -> None:
         read(write(tmp_path, text.replace(",12", ",NULL").replace("ERR", "")), layout)
 
 
+@pytest.mark.parametrize(
+    ("channel", "word", "reason"),
+    [
+        ("pres", "ERR", r"found 'ERR' in column 3 \('pres'\), expected a number; correct"),
+        ("3", "ERR", r"found 'ERR' in column 3 \('pres'\), expected a number; correct"),
+        ("pres", "980,5", r"found '980,5' in column 3 .*; if numbers are written with a comma, state decimal_comma ="),
+        ("pres", "-1,5e3", "state decimal_comma"),
+        ("pres", "1,2,3", "expected a number; correct"),
+        ("pres", "9" * 400, r"found a word of 400 characters in column 3 \('pres'\), expected a number"),
+    ],
+)
+def test_a_wrong_word_is_named_with_its_column(tmp_path: Path, channel: str, word: str, reason: str) -> None:
+    text = "time;grav;pres\n" + "".join(f"{stamp(n)};1.5;{word if n == 4 else '12'}\n" for n in range(9))
+    layout = TableFormat("*.csv", separator=";", time=("time",), channels=(("grav", "", "uGal"), (channel, "", "hPa")))
+    with pytest.raises(DamagedFileError, match=reason) as caught:
+        read(write(tmp_path, text), layout)
+    assert caught.value.line == 6
+
+
+def test_a_wrong_word_of_a_table_without_names(tmp_path: Path) -> None:
+    text = "".join(f"{1_600_000_020 + 60 * n};1.5;{'x' if n == 4 else '12'}\n" for n in range(9))
+    layout = TableFormat("*.csv", separator=";", header_rows=0, time_format="unix", channels=(("3", "", "hPa"),))
+    with pytest.raises(DamagedFileError, match=r"found 'x' in column 3, expected a number"):
+        read(write(tmp_path, text), layout)
+    with pytest.raises(DamagedFileError, match=r"found '1600000020,5' in column 1, expected a number; if .*decimal_c"):
+        read(write(tmp_path, text.replace("0020;", "0020,5;")), layout)
+
+
+def test_rows_with_more_columns_than_names_are_told(tmp_path: Path) -> None:
+    text = "time,grav\n" + "".join(f"{stamp(n)},12,{n}\n" for n in range(9))
+    layout = TableFormat("*.csv", time=("time",), channels=GRAVITY)
+    (trace,) = read(write(tmp_path, text), layout)
+    (note,) = trace.notes
+    assert note.what == "its rows have 3 columns, but the row of names has 2 (time, grav)"
+    assert "decimal_comma" in note.cure
+    (trace,) = read(write(tmp_path, "\n".join(f"{line}," for line in table().splitlines()) + "\n"), layout)
+    assert not trace.notes
+    numbered = TableFormat("*.csv", time=("1",), channels=(("2", "", "uGal"),))
+    assert not read(write(tmp_path, text), numbered)[0].notes
+
+
 def test_a_cut_line_is_left_out(tmp_path: Path) -> None:
     layout = TableFormat("*.csv", time=("time",), channels=GRAVITY)
     for text in (table()[:-3], table()[:-9]):
         (trace,) = read(write(tmp_path, text), layout)
         assert trace.npts == 19
         assert (trace.notes[0].what, trace.notes[0].line) == ("the last line is cut off and was left out", 21)
+
+
+@pytest.mark.parametrize("size", [40, 97, 1000])
+def test_where_a_block_of_text_ends_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    rng = np.random.default_rng(size)
+    lines = ["# made by a logger", "who; day; clock; grav; pres"]
+    for n in range(60):
+        gravity = str(rng.choice(["-", "", f"{rng.normal():.3f}", f"{rng.normal():.2e}", " nan "]))
+        lines.append(f"{'AB'[n % 2]};{stamp(n // 2, '%Y-%m-%d')}; {stamp(n // 2, '%H:%M:%S')};{gravity};{n / 8}")
+        lines += ["", "# a remark"] if rng.random() < 0.1 else []
+    layout = TableFormat(
+        "*.csv", separator=";", header_rows=2, time=("day", "clock"), station_column="who",
+        channels=(("grav", "", "uGal"), ("5", "", "hPa")),
+    )  # fmt: skip
+    for end in ("\n", "", "\nA;2020-09-13;12:57:00;1"):
+        path = write(tmp_path, "\n".join(lines) + end)
+        whole = read(path, layout)
+        with monkeypatch.context() as patch:
+            patch.setattr(line_blocks, "__defaults__", (None, size))
+            parts = read(path, layout)
+        assert len(whole) == len(parts) > 4
+        for one, other in zip(whole, parts, strict=True):
+            assert replace(one, values=None) == replace(other, values=None)
+            np.testing.assert_array_equal(one.values, other.values)
+
+
+def test_stamps_that_state_an_offset_only_from_a_row_on_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"{stamp(n)}{'Z' if n > 9 else ''},{n}.5" for n in range(20)]
+    layout = TableFormat("*.csv", time=("time",), channels=GRAVITY)
+    path = write(tmp_path, "\n".join(["time,grav", *rows, ""]))
+    with pytest.raises(DamagedFileError, match="is no time"):
+        read(path, layout)
+    monkeypatch.setattr(line_blocks, "__defaults__", (None, 20))  # every row is a block of its own
+    with pytest.raises(DamagedFileError, match="only some of its times state their offset") as caught:
+        read(path, layout)
+    assert caught.value.line == 12
 
 
 def test_files_of_other_names_are_not_touched(tmp_path: Path) -> None:
@@ -214,10 +295,25 @@ def test_files_of_other_names_are_not_touched(tmp_path: Path) -> None:
 def test_iso_times_are_those_of_numpy(moments: list[int], unit: str, between: str) -> None:
     wanted = np.array(moments, dtype="datetime64[ns]").astype(f"datetime64[{unit}]")
     text = "".join(f"{str(t).replace('T', between)},1\n" for t in wanted)
-    times, bad, utc = table_times(split_table(text.encode(), ",", 0, "#").tokens, [0], "")
+    times, bad, utc = table_times(split_rows(text.encode(), 1, ",", "#")[0], [0], "")
     assert not bad.any()
     assert not utc
     assert times.tolist() == wanted.astype("datetime64[ns]").astype(np.int64).tolist()
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        ["2021-06-07T16:00:16", "2021-06-07U16:00:17"],
+        ["2021-06-07T16:00:16", "2021-06-07T16.00:17"],
+        ["2021-06-07T16:00:16.5", "2021-06-07T16:00:17:5"],
+        ["2021-06-07T16:00:16", "2021-06-0a 16:00:17"],
+        ["2021-06-07T16:00:16", "2021-0606-T16:00:17"],
+    ],
+)
+def test_what_only_looks_like_an_iso_time_is_none(stamps: list[str]) -> None:
+    text = "".join(f"{stamp},1\n" for stamp in stamps)
+    assert table_times(split_rows(text.encode(), 1, ",", "#")[0], [0], "")[1].tolist() == [False, True]
 
 
 @settings(max_examples=50, deadline=None)
@@ -231,7 +327,7 @@ def test_iso_times_are_those_of_numpy(moments: list[int], unit: str, between: st
 )
 def test_fields_are_those_that_python_splits(rows: list[list[str]], separator: str) -> None:
     text = "".join(separator.join(row) + "\n" for row in rows)
-    tokens = split_table(text.encode(), separator, 0, "#").tokens
+    tokens = split_rows(text.encode(), 1, separator, "#")[0]
     assert [[tokens.word(r, c) for c in range(3)] for r in range(tokens.rows)] == [
         [word.strip(' "') for word in row] for row in rows
     ]

@@ -64,8 +64,21 @@ def day_files(folder: Path, channels: int, days: int, length: int) -> list[Path]
     return paths
 
 
+def month_in_one(folder: Path, days: int) -> None:
+    """One MiniSEED file of many days at 100 Hz: day after day, as their files joined."""
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(1)
+    values = seismometer(generator, DAY)
+    first = np.datetime64("1950-01-01") + 6480 * 4
+    with (folder / "XX.S00..HHZ.mseed").open("wb") as file:
+        for day in range(days):
+            save(folder / "day", trace(values, "S00", "HHZ", 100.0, f"{first + day}"), reclen=4096)
+            file.write((folder / "day").read_bytes())
+    (folder / "day").unlink()
+
+
 def month_of_text(folder: Path, rows: int) -> dict[str, Path]:
-    """The same seconds of gravity and air pressure as a GGP and as a TSoft file."""
+    """The same seconds of gravity and air pressure as a GGP, a TSoft and a CSV file."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
     gravity = gravimeter(generator, rows)
@@ -79,7 +92,13 @@ def month_of_text(folder: Path, rows: int) -> dict[str, Path]:
     body = [f"{s.translate(str.maketrans('-T:', '   '))} {g:12.3f} {p:10.3f}\n" for s, g, p in pairs]
     head = "[TSF-file] v01.0\n[UNDETVAL] 9999.999\n[TIMEFORMAT] DATETIME\n[INCREMENT] 1\n[CHANNELS]\n  VI:SG:gravity\n"
     tsoft.write_text(f"{head}  VI:SG:pressure\n[UNITS]\n  nm/s^2\n  hPa\n[DATA]\n{''.join(body)}")
-    return {"GGP": ggp, "TSoft": tsoft}
+    table = folder / "vienna.csv"
+    table.write_text("time,gravity,pressure\n" + "".join(f"{s},{g:.3f},{p:.3f}\n" for s, g, p in pairs))
+    return {"GGP": ggp, "TSoft": tsoft, "CSV": table}
+
+
+TABLE = {"files": "*.csv", "time": ["time"], "channels": ["gravity=LGZ:nm/s2", "pressure=LDO:hPa"]}
+"""Layout of that CSV file, as it stands under [[archive.tables]]."""
 
 
 def many_files(folder: Path, count: int) -> None:
