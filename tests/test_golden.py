@@ -24,7 +24,7 @@ DAYS = 12
 FIRST_DAY = (np.datetime64("2021-01-01") - np.datetime64("1950-01-01")).astype(int)
 COLUMNS = [5, 20, 33]
 GOLDEN = {
-    "convert": (1, "aabf556053a92daf"),
+    "convert": (1, "cfc3d770c7e29d89"),
     "noise": (1, [4.5269, 4.5302, 4.5257]),
     "calibrate": (1, [1.1601, -2.9885, 432.0206]),
     "scatter": (2, [-0.226, -0.819, -2.624]),

@@ -27,6 +27,7 @@ from gravdask.stages.base import VERSIONS, Context, Plan, Task, content_digest, 
 from gravdask.stages.placement import ChannelPlan, Placement, span_text
 from gravdask.store.layout import missing_value, open_root, read_span, sub_array, write_unit
 from gravdask.store.ledger import Record
+from gravdask.store.shards import read_shard
 
 
 def plan(context: Context, channels: list[ChannelPlan], options: ReadOptions) -> Plan:
@@ -94,13 +95,12 @@ def work(task: Task) -> Record:
     start, _ = blocks.unit_span(task.unit)
     array = sub_array(open_root(payload["store"], write=True), f"{task.channel}/raw/record")
     missing = missing_value(array.dtype)
-    if payload["fresh"]:
-        samples = np.full(blocks.shard, missing, array.dtype)
-    else:
-        samples = read_span(array, start, start + blocks.shard)
     stale = np.zeros(blocks.shard // blocks.chunk, bool)
     stale[[c - start // blocks.chunk for c in task.stale]] = True
-    if not payload["fresh"]:
+    if payload["fresh"] or stale.all():
+        samples = np.full(blocks.shard, missing, array.dtype)
+    else:
+        samples = read_shard(array, start)
         samples.reshape(-1, blocks.chunk)[stale] = missing
     merger = _Merger(samples, stale, start, missing)
     problems = _merge_files(task, merger)
@@ -151,12 +151,7 @@ def _merge_files(task: Task, merger: _Merger) -> list[dict[str, Any]]:
         if file_digest in seen:
             continue
         try:
-            traces = open_source(path, task.payload["options"])
-            for placement in sorted(placements, key=lambda p: p.number):
-                trace = _trace(traces, placement, path)
-                numbers = _numbers(trace, merger.samples.dtype, task.payload["decimals"])
-                merger.merge(placement, numbers)
-                problems += _unkeepable(numbers, trace, path)
+            _merge_file(task, merger, path, placements, problems)
             seen.add(file_digest)
         except UnreachableError as error:
             merger.unread += placements
@@ -166,6 +161,21 @@ def _merge_files(task: Task, merger: _Merger) -> list[dict[str, Any]]:
             problems.append({"where": path, "line": 0, "what": str(error), "cure": f"left out of {task.channel}"})
     merger.unread = [p for p in merger.unread if p.digest not in seen]
     return problems
+
+
+def _merge_file(
+    task: Task, merger: _Merger, path: str, placements: list[Placement], problems: list[dict[str, Any]]
+) -> None:
+    """Read a file and merge its traces; none of it is held any more when the next file is read."""
+    wanted = {placement.number: merger.wanted(placement) for placement in placements}
+    traces = open_source(path, task.payload["options"], wanted=wanted)
+    for placement in sorted(placements, key=lambda p: p.number):
+        trace = _trace(traces, placement, path)
+        first, stop = wanted[placement.number]
+        values = np.asarray(trace.values)[first - trace.held[0] : stop - trace.held[0]]
+        numbers = _numbers(values, trace.decimals, merger.samples.dtype, task.payload["decimals"])
+        merger.merge(placement, numbers, first)
+        problems += _unkeepable(numbers, trace, path)
 
 
 def _trace(traces: list[Trace], placement: Placement, path: str) -> Trace:
@@ -182,15 +192,17 @@ def _trace(traces: list[Trace], placement: Placement, path: str) -> Trace:
     return traces[placement.number]
 
 
-def _numbers(trace: Trace, dtype: np.dtype[Any], decimals: int) -> NDArray[Any]:
-    """Bring a trace's numbers to the channel's type and decimals, exactly; they may be the trace's own."""
-    values: NDArray[Any] = np.asarray(trace.values)
+def _numbers(values: NDArray[Any], places: int, dtype: np.dtype[Any], decimals: int) -> NDArray[Any]:
+    """Bring numbers of some decimal places to the channel's type and decimals, exactly; they may be the same array."""
+    factor = 10 ** (decimals - places) if dtype.kind == "i" else 1
+    if factor == 1 and (dtype.kind == "i" or not places):
+        return values.astype(dtype, copy=False)
+    numbers = values.astype(dtype)
     if dtype.kind == "i":
-        factor = 10 ** (decimals - trace.decimals)
-        return values.astype(dtype, copy=False) if factor == 1 else values.astype(dtype) * dtype.type(factor)
-    return (
-        values.astype(dtype) / dtype.type(10.0**trace.decimals) if trace.decimals else values.astype(dtype, copy=False)
-    )
+        numbers *= dtype.type(factor)
+    else:
+        numbers /= dtype.type(10.0**places)
+    return numbers
 
 
 def _unkeepable(numbers: NDArray[Any], trace: Trace, path: str) -> list[dict[str, Any]]:
@@ -268,11 +280,27 @@ class _Merger:
         """Whether any sample of a placement may be changed."""
         return any(True for _ in self._parts(placement))
 
-    def merge(self, placement: Placement, numbers: NDArray[Any]) -> None:
-        """Take the samples of a trace wherever its nearer end is farther than that of what is there."""
+    def wanted(self, placement: Placement) -> tuple[int, int]:
+        """Samples of a placement's trace, from and up to, outside which none may be changed."""
+        parts = [(first, last) for first, last, _ in self._parts(placement)]
+        offset = self._start - placement.start
+        return parts[0][0] + offset, parts[-1][1] + offset
+
+    def merge(self, placement: Placement, numbers: NDArray[Any], held: int = 0) -> None:
+        """Take the samples of a trace wherever its nearer end is farther than that of what is there.
+
+        Parameters
+        ----------
+        placement
+            Of the trace.
+        numbers
+            Its samples, all that are wanted among them.
+        held
+            Which sample of the trace is the first of them.
+        """
         for first, last, shared in self._parts(placement):
             offset = first + self._start - placement.start
-            incoming = numbers[offset : offset + last - first]
+            incoming = numbers[offset - held : offset - held + last - first]
             if shared:
                 self._compare(first, incoming, offset, placement.npts)
             elif incoming.dtype.kind == "f":
@@ -295,12 +323,18 @@ class _Merger:
 
 
 def overlap_notes(records: list[Record]) -> list[str]:
-    """Tell of channels whose files overlap, and by how many samples they differ there."""
+    """Tell of channels with samples that stand several times, by how many of them differ, and which were taken."""
     totals: dict[str, tuple[int, int]] = {}
     for record in records:
         if record.info.get("overlapping"):
             over, differ = totals.get(record.channel, (0, 0))
             totals[record.channel] = (over + record.info["overlapping"], differ + record.info["differing"])
+    rule = (
+        "; the one farther from the ends of its unbroken stretch was taken, between equals that of the file of the "
+        "lower digest, or the first of a file"
+    )
     return [
-        f"{c}: {o} samples are in more than one file, {d} of them with other values" for c, (o, d) in totals.items()
+        f"{name}: {over} samples are there more than once, in several files or twice in one, {differ} of them with "
+        f"other values{rule if differ else ''}"
+        for name, (over, differ) in totals.items()
     ]

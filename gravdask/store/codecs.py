@@ -1,7 +1,8 @@
 """The codec pipeline of local reads: zarrs where it is installed (the extra ``zarrs``), Zarr's own otherwise.
 
-zarrs decodes sharded arrays several times faster and gives the same values. What is written goes through Zarr's own
-pipeline always, so that a store's bytes do not depend on what is installed.
+zarrs decodes sharded arrays several times faster and gives the same values. Arrays that are written are never opened
+with it, and their shards are Zarr's own to the byte (`gravdask.store.shards`), so that a store does not depend on what
+is installed.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from gravdask.errors import AlignmentError, StoreError
 from gravdask.grid import ORIGIN_NS, Blocks
 from gravdask.store.codecs import reading
 from gravdask.store.place import Place, in_words
+from gravdask.store.shards import write_shards
 
 SCHEMA_VERSION = 1
 BESIDE = frozenset({"ledger", "model", "interpretation", "tables"})
@@ -141,7 +142,7 @@ def create_array(
             dtype=kind,
             fill_value=missing_value(kind) if fill is None else fill,
             # Larger blocks than Blosc's own at a lower level: half the time, and less space on counts.
-            compressors=BloscCodec(cname="zstd", clevel=2, shuffle=BloscShuffle.bitshuffle, blocksize=1 << 19),
+            compressors=BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle, blocksize=1 << 20),
             dimension_names=list(dims),
             attributes=attributes or {},
         )
@@ -197,7 +198,7 @@ def write_unit(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> None
     if array.read_only:  # a faster codec pipeline would not look at that
         msg = f"{array.path}: the store was opened to be read; it is read-only here"
         raise ValueError(msg)
-    array[start : start + len(values)] = values
+    write_shards(array, start, values)
 
 
 def read_span(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from gravdask.errors import ReadError
 from gravdask.grid import Rate
 from gravdask.stages import convert
 from gravdask.stages.base import Task
-from gravdask.stages.convert import _merge_files, _Merger, _numbers
+from gravdask.stages.convert import _merge_files, _Merger, _numbers, overlap_notes
 from gravdask.stages.placement import Placement
+from gravdask.store.ledger import Record
 
 CHANNEL = ChannelId("XX", "A", "", "UGZ")
 MISSING = -(2**31)
@@ -39,17 +42,26 @@ def merge_archive(
     placements: list[Placement],
     unreadable: tuple[str, ...] = (),
     mask: NDArray[np.bool_] | None = None,
+    parts: bool = False,
 ) -> tuple[_Merger, list[dict[str, Any]], list[str]]:
-    """Merge what files hold, keyed by digest and path, as the stage does, without any file."""
+    """Merge what files hold, keyed by digest and path, as the stage does, without any file.
+
+    With ``parts`` the reader gives of each trace what is asked for and nothing else.
+    """
     read: list[str] = []
 
-    def read_file(path: Path, options: ReadOptions) -> list[Trace]:
+    def read_file(path: Path, options: ReadOptions, wanted: Mapping[int, tuple[int, int]]) -> list[Trace]:
         del options
         read.append(str(path))
         if str(path) in unreadable:
             message = f"{path}: broken"
             raise ReadError(message)
-        return [trace(values) for key, traces in files.items() if key[1] == str(path) for _, values in traces]
+        found = [trace(values) for key, traces in files.items() if key[1] == str(path) for _, values in traces]
+        for number, whole in enumerate(found if parts else ()):
+            first, stop = wanted.get(number, (0, 0))
+            values = None if whole.values is None or stop == first else whole.values[first:stop]
+            found[number] = replace(whole, values=values, part=(first, stop))
+        return found
 
     payload = {"placements": placements, "options": ReadOptions(), "decimals": 0}
     task = Task("convert", str(CHANNEL), 0, "", {}, (), payload)
@@ -113,7 +125,7 @@ def test_any_order_gives_what_the_rule_says(
     files: dict[tuple[str, str], list[tuple[int, NDArray[np.int32]]]], data: st.DataObject
 ) -> None:
     shuffled = data.draw(st.permutations(placements_of(files)))
-    found, problems, _ = merge_archive(files, shuffled)
+    found, problems, _ = merge_archive(files, shuffled, parts=data.draw(st.booleans()))
     samples, claims = oracle(files)
     np.testing.assert_array_equal(found.samples, samples)
     assert found.overlapping == claims
@@ -179,7 +191,8 @@ def test_only_the_open_part_changes() -> None:
         assert not target.wants(Placement("b", "b", 0, start, npts))
 
 
-def test_redoing_some_chunks_gives_the_same_as_doing_all() -> None:
+@pytest.mark.parametrize("parts", [False, True])
+def test_redoing_some_chunks_gives_the_same_as_doing_all(parts: bool) -> None:
     """Law 2 and 3: what a late file makes stale ends as if it had been there from the start."""
     generator = np.random.default_rng(3)
     files = {
@@ -189,7 +202,7 @@ def test_redoing_some_chunks_gives_the_same_as_doing_all() -> None:
     whole, _, _ = merge_archive(files, placements_of(files))
     mask = np.zeros(SIZE, bool)
     mask[8:24] = True
-    part, _, read = merge_archive(files, placements_of(files), mask=mask)
+    part, _, read = merge_archive(files, placements_of(files), mask=mask, parts=parts)
     np.testing.assert_array_equal(part.samples[mask], whole.samples[mask])
     needed = {p.path for p in placements_of(files) if p.start < START + 24 and p.stop > START + 8}
     assert set(read) == needed
@@ -236,7 +249,7 @@ def test_a_file_that_changed_since_the_scan_is_listed(change: dict[str, int]) ->
     more=st.integers(0, 5),
 )
 def test_decimals_are_brought_up_exactly(values: list[int], own: int, more: int) -> None:
-    found = _numbers(trace(np.array(values, np.int32), own), np.dtype("int64"), own + more)
+    found = _numbers(np.array(values, np.int32), own, np.dtype("int64"), own + more)
     assert found.dtype == np.int64
     assert found.tolist() == [v * 10**more for v in values]
 
@@ -245,11 +258,29 @@ def test_decimals_are_brought_up_exactly(values: list[int], own: int, more: int)
 def test_numbers_of_the_channels_own_type_stay_as_they_are(dtype: str) -> None:
     values = np.random.default_rng(0).integers(-(10**6), 10**6, 50).astype(dtype)
     copy = values.copy()
-    found = _numbers(trace(values, 2 if dtype.startswith("int") else 0), np.dtype(dtype), 2)
+    found = _numbers(values, 2 if dtype.startswith("int") else 0, np.dtype(dtype), 2)
     np.testing.assert_array_equal(found, copy)
     assert found is values  # a day of 100 Hz is not copied for nothing
 
 
 def test_integers_in_a_channel_of_floats_are_the_decimal_text() -> None:
-    found = _numbers(trace(np.array([12345, -1], np.int64), 4), np.dtype("float64"), 0)
+    found = _numbers(np.array([12345, -1], np.int64), 4, np.dtype("float64"), 0)
     np.testing.assert_allclose(found, [1.2345, -0.0001], rtol=1e-15)
+
+
+def test_samples_that_are_there_twice_are_told_with_what_was_taken() -> None:
+    first, again = np.arange(SIZE, dtype=np.int32), np.arange(100, 100 + SIZE, dtype=np.int32)
+    placements = [Placement("one.csv", "aa", number, START, SIZE) for number in (0, 1)]
+    target, problems, _ = merge_archive({("aa", "one.csv"): [(0, first), (1, again)]}, placements)
+    assert problems == []
+    assert target.samples.tolist() == first.tolist()
+
+    def told(differing: int) -> str:
+        info = {"overlapping": target.overlapping, "differing": differing}
+        records = [Record("convert", str(CHANNEL), unit, "", "done", info=info) for unit in (0, 1)]
+        (note,) = overlap_notes(records)
+        return note
+
+    assert f"{2 * SIZE} samples are there more than once, in several files or twice in one, {2 * SIZE} of" in told(SIZE)
+    assert told(SIZE).endswith("between equals that of the file of the lower digest, or the first of a file")
+    assert told(0).endswith("0 of them with other values")
