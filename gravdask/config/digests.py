@@ -12,8 +12,7 @@ from pydantic import BaseModel
 
 def digest(*parts: Any) -> str:  # noqa: ANN401
     """Short stable digest (16 hex digits) of values that JSON can hold; models count by their contents."""
-    plain = json.dumps(parts, sort_keys=True, default=_plain, separators=(",", ":"))
-    return hashlib.blake2b(plain.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(_ENCODER.encode(parts).encode(), digest_size=8).hexdigest()
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401
@@ -24,3 +23,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401
         return value.item()
     msg = f"cannot make a digest of {type(value).__name__}"
     raise TypeError(msg)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, default=_plain, separators=(",", ":"))

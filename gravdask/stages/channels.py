@@ -43,6 +43,7 @@ __all__ = [
     "Channel",
     "RecordReader",
     "chain_of",
+    "chunks_of",
     "feature_channel",
     "load_channels",
     "physical",
@@ -378,5 +379,9 @@ class RecordReader:
 
 def raw_chunks(channel: Channel, start: int, stop: int) -> range:
     """Chunks of the channel's record that hold the samples ``[start, stop)``."""
-    chunk = record_blocks(channel.rate).chunk
-    return range(max(start, 0) // chunk, -(-max(stop, 0) // chunk))
+    return chunks_of(record_blocks(channel.rate).chunk, start, stop)
+
+
+def chunks_of(chunk: int, start: int, stop: int) -> range:
+    """Chunks of a length that hold the samples ``[start, stop)``."""
+    return range(start // chunk if start > 0 else 0, -(-stop // chunk) if stop > 0 else 0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gravdask.config import NoiseConfig, PreprocessConfig, digest
 from gravdask.errors import NotAccelerationError
-from gravdask.grid import SPAN_DAYS, Blocks, Rate, day_at, day_blocks, day_span, record_blocks
+from gravdask.grid import SPAN_DAYS, Blocks, day_at, day_blocks, day_span, record_blocks
 from gravdask.noise.bands import Bands, octave_bands
 from gravdask.noise.checks import require_acceleration
 from gravdask.noise.day import day_noise
@@ -28,6 +28,7 @@ from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, kno
 from gravdask.stages.channels import (
     Channel,
     RecordReader,
+    chunks_of,
     feature_channel,
     masks_spikes,
     raw_chunks,
@@ -157,7 +158,8 @@ def _timed(context: Context, channel: Channel, features: bool) -> Callable[[int,
 
 def day_cells(context: Context, channel: Channel) -> dict[int, str]:
     """Digest of the record and pressure of every UTC day that holds a sample."""
-    return span_cells(context, channel, _days_of(context, channel), partial(_one_day, channel.rate))
+    daily = channel.rate.samples_per_day
+    return span_cells(context, channel, _days_of(context, channel), lambda day: (day * daily, (day + 1) * daily))
 
 
 def span_of_days(context: Context) -> Callable[[int], bool]:
@@ -166,11 +168,6 @@ def span_of_days(context: Context) -> Callable[[int], bool]:
     first = -1 if first_ns is None else day_at(first_ns)
     last = SPAN_DAYS if last_ns is None else day_at(last_ns - 1) + 1
     return lambda day: first <= day < last
-
-
-def _one_day(rate: Rate, day: int) -> tuple[int, int]:
-    """Samples of one day."""
-    return day_span(rate, day, day + 1)
 
 
 def _days_of(context: Context, channel: Channel) -> list[int]:
@@ -199,17 +196,22 @@ def span_cells(
     pressure = context.channels.get(channel.pressure)
     air = context.record_content(pressure) if pressure is not None else {}
     reach, timed = reach_of(channel, settings, beside > 0), _timed(context, channel, beside > 0)
-    cells = {}
+    chunk = record_blocks(recorded.rate).chunk
+    cells: dict[int, str] = {}
+    before: tuple[Any, ...] = ()
+    made = ""
     for part in parts:
         start, stop = reach(*span(part))
         if pressure is not None and beside:
             start, stop = (start // daily - beside) * daily, (-(-stop // daily) + beside) * daily
-        content: list[Any] = [record.get(c, "") for c in raw_chunks(recorded, start, stop)]
+        mine, near, more = chunks_of(chunk, start, stop), range(0), timed(start, stop)
         if pressure is not None and channel.quantity == "acceleration":
             ratio = pressure.rate.hz / recorded.rate.hz
             near = raw_chunks(pressure, int(start * ratio) - 3, int(stop * ratio) + 4)
-            content += [air.get(c, "") for c in near]
-        cells[part] = digest(content + timed(start, stop))
+        if (mine, near, more) != before:  # a chunk holds many days of slow records
+            before = mine, near, more
+            made = digest([record.get(c, "") for c in mine] + [air.get(c, "") for c in near] + more)
+        cells[part] = made
     return cells
 
 
