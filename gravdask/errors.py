@@ -34,6 +34,10 @@ class UnitsError(GravdaskError, ValueError):
     """A unit of measurement is unknown or is not one of acceleration or pressure where that is needed."""
 
 
+class PreprocessError(GravdaskError, ValueError):
+    """A step of the preprocessing was given a record, a limit or a model that it cannot work with."""
+
+
 class CatalogError(GravdaskError, ValueError):
     """An earthquake catalogue cannot be read at all (a single bad row is listed instead)."""
 

@@ -11,6 +11,7 @@ Times are ``int`` nanoseconds since 1970-01-01 UTC, as in NumPy's ``datetime64[n
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -30,11 +31,43 @@ RATE_TOLERANCE = 1e-4
 """Largest relative deviation of a stated sampling rate from the nominal one it is snapped to."""
 PHASE_TOLERANCE = 0.01
 """Largest deviation of a trace from its channel's grid that is snapped away, as a share of an interval."""
+REACH_S = 9_200_000_000
+"""Seconds from 1970 up to which a time is held: int64 nanoseconds end 0.27 years later, in April 2262."""
+_ISO = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2}(T[0-9]{2}(:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?)?)?)?)?")
 
 
 def utc_text(time_ns: int) -> str:
     """Time [ns since 1970] as ISO 8601 text in UTC, to the second."""
     return str(np.array(int(time_ns), "datetime64[ns]").astype("datetime64[s]"))
+
+
+def utc_ns(text: str) -> int | None:
+    """Read ISO 8601 text as a time in UTC [ns since 1970].
+
+    Parameters
+    ----------
+    text
+        A year, month or day, or a day and a time of up to nine decimals of a second, with ``T`` or a blank between
+        them; a final ``Z`` is allowed, an offset such as ``+08:00`` is not.
+
+    Returns
+    -------
+    time_ns
+        None where int64 nanoseconds do not reach: before 1678 or after 2261.
+
+    Raises
+    ------
+    ValueError
+        If it is no such text, or no day of the calendar.
+    """
+    plain = text.removesuffix("Z").replace(" ", "T", 1)
+    try:
+        # NumPy would take an offset, with a warning, and words such as 'now'.
+        seconds = np.datetime64(plain.partition(".")[0] if _ISO.fullmatch(plain) else "no time", "s").astype(np.int64)
+    except ValueError:
+        msg = "expected an ISO 8601 UTC time, without an offset, such as '2021-05-01' or '2021-05-01T12:00:00'"
+        raise ValueError(msg) from None
+    return int(np.datetime64(plain, "ns").astype(np.int64)) if abs(int(seconds)) <= REACH_S else None
 
 
 @dataclass(frozen=True, order=True)
@@ -282,6 +315,7 @@ def unit_days(rate: Rate, frame_samples: int = 1) -> int:
     return -(-target // step) * step
 
 
+@cache
 def frame_blocks(rate: Rate, frame_samples: int, items: int) -> Blocks:
     """Cut the frames of a channel whose every frame holds ``items`` values; chunks hold about 2e5 values."""
     days = unit_days(rate, frame_samples)
@@ -290,6 +324,7 @@ def frame_blocks(rate: Rate, frame_samples: int, items: int) -> Blocks:
     return Blocks(units * shard, shard, _largest_divisor(shard, max(200_000 // items, 1)))
 
 
+@cache
 def day_blocks(rate: Rate) -> Blocks:
     """Cut the days of a channel for the noise stage."""
     days = unit_days(rate)

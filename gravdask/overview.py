@@ -36,14 +36,13 @@ from gravdask.stages import convert, fit
 from gravdask.stages.base import Context
 from gravdask.stages.placement import ChannelPlan
 from gravdask.stages.report import quarantine_table
-from gravdask.stages.scanning import spread, teller
+from gravdask.stages.scanning import examples, spread, teller
 from gravdask.store.layout import open_root
 from gravdask.store.ledger import Ledger
 from gravdask.store.place import place_of
 
 FEW = 20
 """Up to so many lines of one kind are written one by one; more are grouped by their reason."""
-EXAMPLES = 3
 _PARTICULAR = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|[-+]?\d[\d.,:TZe+-]*")
 """What differs between two messages of one reason: names, paths and numbers."""
 
@@ -74,7 +73,7 @@ def survey_archive(
     if not settings.paths:
         msg = "no archive is named: give its folder, or set archive.paths in the configuration"
         raise ConfigError(msg)
-    table, _ = archive_stage.station_table(settings)
+    table, notes = archive_stage.station_table(settings)
     options = archive_stage.read_options(settings, table)
     say = (progress or Progress()).say
     with _nowhere(config) as context:
@@ -83,9 +82,9 @@ def survey_archive(
         with closing(open_runner(config.cluster, say)) as runner:
             roots = [as_location(normal_root(path)) for path in settings.paths]
             index = scan(roots, options, previous, teller(say), spread(runner), settings.digests)
-        table, notes = archive_stage.station_table(settings, index.metadata_files)
+        table, more = archive_stage.with_archive_metadata(table, index.metadata_files)
         placed = archive_stage.plan_channels(context, index)
-    lines = []
+    lines, notes = [], [*notes, *more]
     for plan in placed.plans:
         channel, remarks = archive_stage.describe(plan, table)
         notes += [*plan.notes, *remarks]
@@ -130,20 +129,14 @@ def change_lines(previous: ArchiveIndex, current: ArchiveIndex) -> list[str]:
     lines = [f"archive    {change.in_words()}"]
     for word, paths in (("new", change.added), ("changed", change.changed), ("removed", change.removed)):
         if paths:
-            lines.append(f"           {word}: {_examples([str(p) for p in paths])}")
+            lines.append(f"           {word}: {examples([str(p) for p in paths])}")
     if change.moved:
-        lines.append(f"           moved: {_examples([f'{old} to {new}' for old, new in change.moved])}")
+        lines.append(f"           moved: {examples([f'{old} to {new}' for old, new in change.moved])}")
     stale = stale_lines(stale_spans(previous, current))
     if not stale:
         return [*lines, "           no span of any channel is touched by that"]
     more = [f"           stale {len(stale) - FEW} more channels"] if len(stale) > FEW else []
     return [*lines, *(f"           stale {line}" for line in stale[:FEW]), *more]
-
-
-def _examples(names: list[str]) -> str:
-    """First of some names, and how many more there are."""
-    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
-    return ", ".join(names[:EXAMPLES]) + more
 
 
 def _problem_lines(index: ArchiveIndex) -> list[str]:
@@ -176,7 +169,7 @@ def grouped_lines(word: str, rows: list[tuple[str, int, str, str]]) -> list[str]
     for members in sorted(groups.values(), key=len, reverse=True):
         _, _, what, cure = members[0]
         lines.append(f"{word}: {len(members)} x {what}{f'; {cure}' if cure else ''}")
-        lines.append(f"    in {_examples([f'{where}, line {line}' if line else where for where, line, *_ in members])}")
+        lines.append(f"    in {examples([f'{where}, line {line}' if line else where for where, line, *_ in members])}")
     return lines
 
 
@@ -203,7 +196,7 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
     context.reload()
     lines, converting = [], False
     if config.archive.paths:
-        table, _ = archive_stage.station_table(config.archive)
+        table, said = archive_stage.station_table(config.archive)
         previous = archive_stage.known_index(context)
         with closing(open_runner(config.cluster, progress.say)) as runner:
             index, notes = archive_stage.scan_archive(context, table, keep=False, runner=runner)
@@ -211,7 +204,7 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
         options = archive_stage.read_options(config.archive, table)
         planned = convert.plan(context, [*placed.plans, *archive_stage.emptied(context, placed.plans)], options)
         lines += change_lines(previous, index) if previous is not None else []
-        lines += [f"note: {note}" for note in notes]
+        lines += [f"note: {note}" for note in [*said, *notes]]
         lines.append(
             f"convert    {len(planned.tasks)} units ({planned.parts} chunks) to do, {planned.current} up to date"
         )

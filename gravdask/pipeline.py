@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from gravdask.archive.index import ArchiveIndex
 from gravdask.archive.stations import StationTable
 from gravdask.config import STAGES, Config, digest
-from gravdask.errors import ConfigError, ExecutionError, GravdaskError, ReadError, StoreError
+from gravdask.errors import ConfigError, ExecutionError, GravdaskError, ReadError, StationError, StoreError
 from gravdask.execution import HOPELESS, Failure, Runner, open_runner
 from gravdask.progress import Progress
 from gravdask.stages import archive as archive_stage
@@ -188,7 +188,7 @@ def _opened(
         state = _Run(context, runner, RunRecord(notes=ledger.heal()), events=events)
         if not converting:
             state.index = archive_stage.known_index(context)
-        keep_options(config)
+            keep_options(config)
         try:
             yield state
             ledger.flush()
@@ -210,14 +210,16 @@ def _convert(state: _Run) -> None:
     begun = time.monotonic()
     context = state.context
     settings = context.config.archive
-    state.table, notes = archive_stage.station_table(settings)
     try:
+        state.table, notes = archive_stage.station_table(settings)
         state.index, kept = archive_stage.scan_archive(context, state.table, runner=state.runner)
-    except ReadError:
+    except (ConfigError, ReadError, StationError):
         if not context.channels:
             discard_empty(context.store)
         raise
-    state.table, more = archive_stage.station_table(settings, state.index.metadata_files)
+    # Only now: what a run cannot work with must not be what the next one goes by.
+    keep_options(context.config)
+    state.table, more = archive_stage.with_archive_metadata(state.table, state.index.metadata_files)
     placed = archive_stage.plan_channels(context, state.index)
     state.problems += placed.problems
     state.record.notes += [*notes, *kept, *more, *placed.notes, *map(str, state.table.conflicts())]

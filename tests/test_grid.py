@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import numpy as np
@@ -30,6 +31,8 @@ from gravdask.grid import (
     record_blocks,
     sample_at,
     unit_days,
+    utc_ns,
+    utc_text,
 )
 
 quick = settings(max_examples=150, deadline=None)
@@ -68,6 +71,52 @@ def test_days_are_those_of_numpys_calendar(time_ns: int) -> None:
     assert day == (calendar - np.datetime64("1950-01-01")).astype(int)
     assert day_start_ns(day) == calendar.astype("datetime64[ns]").astype(np.int64)
     assert day_start_ns(day) <= time_ns < day_start_ns(day + 1)
+
+
+# --- times as text ----------------------------------------------------------------------------------------------------
+
+
+@quick
+@given(st.datetimes(datetime(1679, 1, 1), datetime(2260, 1, 1)), st.sampled_from("T "), st.sampled_from(["", "Z"]))
+def test_times_are_read_as_pythons_calendar_has_them(time: datetime, between: str, zone: str) -> None:
+    since = (time.replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    assert utc_ns(time.isoformat(between) + zone) == since * 1000
+    whole = time.replace(microsecond=0)
+    assert utc_text(utc_ns(whole.isoformat()) or 0) == whole.isoformat()
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("2021", "2021-01-01T00:00:00"),
+        ("2021-07", "2021-07-01T00:00:00"),
+        ("2021-07-15", "2021-07-15T00:00:00"),
+        ("2021-07-15T08", "2021-07-15T08:00:00"),
+        ("2021-07-15 08:30Z", "2021-07-15T08:30:00"),
+        ("1969-12-31T23:59:59.999999999", "1969-12-31T23:59:59.999999999"),
+        ("2000-02-29", "2000-02-29T00:00:00"),
+    ],
+)
+def test_parts_of_a_time_stand_for_their_beginning(text: str, full: str) -> None:
+    assert utc_ns(text) == ns(full)
+
+
+@pytest.mark.parametrize("text", ["0001", "1600-01-01", "2262-01-01", "2599-12-31T23:59:59", "9999-12-31"])
+def test_times_that_nanoseconds_do_not_reach(text: str) -> None:
+    assert utc_ns(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "Z", "now", "today", "NaT", "1. May 2021", "2021-13-01", "2021-02-29", "2021-07-15T24:00", "20210715",
+        "2021-07-15T08:30+08:00", "2021-07-15T08:30:00.1234567891", " 2021", "2021\n", "-2021", "2021-07-15TT08",
+        "\u0662\u0660\u0662\u0661",
+    ],
+)  # fmt: skip
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(ValueError, match="expected an ISO 8601 UTC time, without an offset, such as '2021-05-01'"):
+        utc_ns(text)
 
 
 # --- rates ------------------------------------------------------------------------------------------------------------

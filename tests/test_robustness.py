@@ -471,14 +471,14 @@ def test_an_archive_of_nothing_but_damage_says_which(gravdask: Gravdask, tmp_pat
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("station,latitude,longitude\nGOOD,133.98,16.79\n", ("row 2", "latitude 133.98", "-90 to 90", "swapped")),
-        ("station,latitude,longitude\nGOOD,north,16.79\n", ("row 2", "latitude 'north' is no number")),
-        ("station,latitude,longitude\nGOOD,3,500\n", ("row 2", "longitude 500.0", "-180 to 360")),
+        ("station,latitude,longitude\nGOOD,133.98,16.79\n", ("line 2", "latitude 133.98", "-90 to 90", "swapped")),
+        ("station,latitude,longitude\nGOOD,north,16.79\n", ("line 2", "latitude 'north' is no number")),
+        ("station,latitude,longitude\nGOOD,3,500\n", ("line 2", "longitude 500.0", "-180 to 360")),
         ("a;b;c\n1;2;3\n", ("expected a header", "station, latitude, longitude")),
         ("", ("expected a header",)),
     ],
 )
-def test_a_wrong_table_of_stations_names_row_and_value(
+def test_a_wrong_table_of_stations_names_line_and_value(
     gravdask: Gravdask, archive: Path, store: Path, text: str, words: tuple[str, ...]
 ) -> None:
     table = archive.parent / "stations.csv"

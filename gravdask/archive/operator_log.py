@@ -13,20 +13,18 @@ note           kept, of no effect
 
 from __future__ import annotations
 
-import csv
-import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-import numpy as np
-
+from gravdask.archive.csv_tables import Columns, finite_number, in_words, numbered_lines
 from gravdask.errors import ReadError
+from gravdask.grid import utc_ns, utc_text
 
 KINDS = ("maintenance", "step", "calibration", "note")
 """What an event can be."""
-_NAMES = {
+_TITLES = {
     "pattern": ("channel", "station", "channels", "stations", "pattern", "code", "site"),
     "start": ("start", "from", "begin", "time", "start_utc", "time_utc", "date"),
     "end": ("end", "to", "until", "stop", "end_utc"),
@@ -37,11 +35,7 @@ _NAMES = {
 }
 _NEEDED = ("pattern", "start", "kind")
 _ALIASES = {"calib": "calibration", "remark": "note", "offset": "step", "repair": "maintenance"}
-_SEPARATORS = ",;\t|"
-_MOST_SHOWN = 5
-_ISO = re.compile(r"^\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,9})?)?)?)?)?)?$")
-_LAST_S = 9_200_000_000
-"""Seconds from 1970 beyond which int64 nanoseconds do not reach."""
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -78,18 +72,21 @@ class LogRow:
 
     def __str__(self) -> str:
         """Give the event in one line."""
-        times = _stamp(self.start_ns) + (f" to {_stamp(self.end_ns)}" if self.end_ns is not None else "")
+        times = utc_text(self.start_ns) + (f" to {utc_text(self.end_ns)}" if self.end_ns is not None else "")
         value = f" {self.value:g} {self.unit}".rstrip() if self.value is not None else ""
         return f"{times}: {self.kind}{value}{f': {self.remark}' if self.remark else ''} (line {self.line})"
 
 
-def read_operator_log(path: Path | str) -> tuple[LogRow, ...]:
+def read_operator_log(path: Path | str, unit_kind: Callable[[str], str] | None = None) -> tuple[LogRow, ...]:
     """Read an operator's log.
 
     Parameters
     ----------
     path
         UTF-8 text; comma, semicolon, tab or ``|`` between the columns; lines that begin with ``#`` are comments.
+    unit_kind
+        Gives the quantity of a unit, such as ``acceleration``, and raises ValueError for a unit that does not exist;
+        without it units are taken as they are.
 
     Returns
     -------
@@ -99,127 +96,123 @@ def read_operator_log(path: Path | str) -> tuple[LogRow, ...]:
     Raises
     ------
     ReadError
-        If the file cannot be read, a column is missing or rows are wrong; names the file and every wrong line.
+        If the file cannot be read, a column is missing or rows are wrong; names the file and all that is wrong.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        msg = f"{path}: the operator's log cannot be read: {error}; correct archive.log"
-        raise ReadError(msg) from error
-    except UnicodeDecodeError as error:
-        msg = f"{path}: the operator's log is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        raise ReadError(msg) from error
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip() and line.lstrip()[0] != "#"]
-    separator, columns = _header(path, lines)
+    lines = numbered_lines(path, "the operator's log", ReadError)
+    lines = [(number, line) for number, line in lines if line.lstrip()[0] != "#"]
+    columns = _header(path, lines)
     rows: list[LogRow] = []
-    faults: list[str] = []
+    faults: list[tuple[int, str]] = []
     for number, line in lines[1:]:
-        cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator))]
-        try:
-            rows.append(_row(cells, columns, number, str(path)))
-        except ValueError as error:
-            faults.append(f"line {number}: {error}")
+        row, wrong = _row(columns, number, line, str(path), unit_kind)
+        rows += [] if row is None else [row]
+        faults += [(number, what) for what in wrong]
     faults += _contradictions(rows)
     if faults:
-        more = f" (and {len(faults) - _MOST_SHOWN} more)" if len(faults) > _MOST_SHOWN else ""
-        msg = f"{path}: {'; '.join(faults[:_MOST_SHOWN])}{more}; correct the operator's log"
+        msg = f"{path}: {in_words(faults)}; correct the operator's log"
         raise ReadError(msg)
     return tuple(rows)
 
 
-def _header(path: Path, lines: list[tuple[int, str]]) -> tuple[str, dict[str, int]]:
-    """Separator and columns, from the first line."""
-    line = lines[0][1] if lines else ""
-    separator = max(_SEPARATORS, key=line.count)
-    titles = [cell.strip().strip('"').lower() for cell in line.split(separator)]
-    titles = [title.split("(")[0].split("[")[0].strip().replace(" ", "_") for title in titles]
-    columns: dict[str, int] = {}
-    for name, known in _NAMES.items():
-        found = [titles.index(title) for title in known if title in titles]
-        if found and found[0] not in columns.values():
-            columns[name] = found[0]
-    missing = [name if name != "pattern" else "channel" for name in _NEEDED if name not in columns]
+def _header(path: Path, lines: list[tuple[int, str]]) -> Columns:
+    """Columns, from the first line."""
+    columns = Columns.of(lines[0][1] if lines else "", _TITLES)
+    missing = [name if name != "pattern" else "channel" for name in _NEEDED if name not in columns.places]
     if missing:
-        where = f"line {lines[0][0]} {line[:60]!r}" if lines else "nothing"
+        where = f"line {lines[0][0]} {lines[0][1][:60]!r}" if lines else "nothing"
         msg = (
             f"{path}: found {where} where the operator's log should have its header; the column"
             f"{'s' if len(missing) > 1 else ''} {', '.join(missing)} {'are' if len(missing) > 1 else 'is'} missing; "
             "expected channel, start, end, kind, value, unit, remark"
         )
         raise ReadError(msg)
-    return separator, columns
+    return columns
 
 
-def _row(cells: list[str], columns: dict[str, int], line: int, source: str) -> LogRow:
-    """Check one line; raises ValueError with what is wrong."""
+def _row(
+    columns: Columns, number: int, line: str, source: str, unit_kind: Callable[[str], str] | None
+) -> tuple[LogRow | None, list[str]]:
+    """Read one line, None if its cells make no event, and all that is wrong with it."""
+    faults: list[str] = []
 
-    def cell(name: str) -> str:
-        at = columns.get(name)
-        return cells[at] if at is not None and at < len(cells) else ""
+    def tried(read: Callable[..., Value], *arguments: str) -> Value | None:
+        try:
+            return read(*arguments)
+        except ValueError as error:
+            faults.append(str(error))
+            return None
 
-    kind = _ALIASES.get(cell("kind").lower(), cell("kind").lower())
+    cells = tried(columns.cells, line)
+    if cells is None:
+        return None, faults
+    kind, pattern = tried(_kind, cells["kind"]), tried(_pattern, cells["pattern"])
+    start = tried(_time, cells["start"], "start")
+    end = tried(_time, cells["end"], "end") if cells["end"] else None
+    value = tried(finite_number, cells["value"], "value") if cells["value"] else None
+    readable, unit = not faults, cells["unit"]
+    quantity = tried(unit_kind, unit) if unit and unit_kind is not None else None
+    if not readable or kind is None or pattern is None or start is None:
+        return None, faults
+    row = LogRow(pattern, start, end, kind, value, unit, cells["remark"], number, source)
+    wrong = _senseless(row, quantity)
+    return None if wrong else row, [*faults, *wrong]
+
+
+def _kind(text: str) -> str:
+    """Read the kind of an event; raises ValueError with what is wrong."""
+    kind = _ALIASES.get(text.lower(), text.lower())
     if kind not in KINDS:
-        msg = f"kind {cell('kind')!r}; expected one of {', '.join(KINDS)}"
+        msg = f"kind {text!r}; expected one of {', '.join(KINDS)}"
         raise ValueError(msg)
-    pattern = cell("pattern")
-    if not pattern or " " in pattern or pattern.count(".") not in {0, 1, 3}:
-        msg = f"channel {pattern!r}; expected a shell pattern STA, NET.STA or NET.STA.LOC.CHA"
-        raise ValueError(msg)
-    start, end = _time(cell("start"), "start"), _time(cell("end"), "end") if cell("end") else None
-    if end is not None and end <= start:
-        msg = f"end {cell('end')} is not after start {cell('start')}"
-        raise ValueError(msg)
-    value = _number(cell("value")) if cell("value") else None
-    _complete(kind, end, value, cell("unit"))
-    return LogRow(pattern, start, end, kind, value, cell("unit"), cell("remark"), line, source)
+    return kind
 
 
-def _complete(kind: str, end: int | None, value: float | None, unit: str) -> None:
-    """Refuse an event that lacks what its kind needs; raises ValueError."""
-    if kind == "maintenance" and end is None:
-        msg = "maintenance without an end; state when it was over, as every sample from its start on would be lost"
+def _pattern(text: str) -> str:
+    """Read a pattern of channels; raises ValueError with what is wrong."""
+    if not text or " " in text or text.count(".") not in {0, 1, 3}:
+        msg = f"channel {text!r}; expected a shell pattern STA, NET.STA or NET.STA.LOC.CHA"
         raise ValueError(msg)
-    if kind == "step" and value is not None and not unit:
-        msg = f"a step of {value:g} without a unit; state one (uGal, nm/s2), or no size to have it estimated"
-        raise ValueError(msg)
-    if kind == "calibration" and not value:
-        found = "a factor of 0" if value == 0 else "no factor"
-        msg = f"calibration with {found}; state in value what one number is worth, in unit"
-        raise ValueError(msg)
+    return text
 
 
 def _time(text: str, name: str) -> int:
-    """Read an ISO 8601 time as UTC [ns since 1970]; raises ValueError with what is wrong."""
-    plain = text.strip().removesuffix("Z").replace(" ", "T", 1)
+    """Read a time [ns since 1970]; raises ValueError with what is wrong."""
     try:
-        plain = plain if _ISO.match(plain) else ""  # NumPy would take a zone, with a warning
-        second = int(np.datetime64(plain, "s").astype(np.int64))
-        exact = int(np.datetime64(plain, "ns").astype(np.int64))
-    except ValueError:
-        second = exact = _LAST_S + 1
-    if not plain or abs(second) > _LAST_S:
-        hint = " (with a zone: write it in UTC)" if "+" in text else ""
-        msg = f"{name} {text!r} is no time{hint}; expected ISO 8601 in UTC such as 2021-07-15T08:30"
+        time_ns = utc_ns(text)
+    except ValueError as error:
+        msg = f"{name} {text!r} is no time; {error}"
+        raise ValueError(msg) from error
+    if time_ns is None:
+        msg = f"{name} {text!r} lies outside the years 1678 to 2261"
         raise ValueError(msg)
-    return exact
+    return time_ns
 
 
-def _number(text: str) -> float:
-    """Read a finite number; raises ValueError with what is wrong."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        hint = " (write a decimal point)" if "," in text else ""
-        msg = f"value {text!r} is no number{hint}"
-        raise ValueError(msg)
-    return value
+def _senseless(row: LogRow, quantity: str | None) -> list[str]:
+    """What an event lacks that its kind needs, and what of it contradicts itself; its unit's quantity where known."""
+    wrong = []
+    if row.end_ns is not None and row.end_ns <= row.start_ns:
+        wrong.append(f"end {utc_text(row.end_ns)} is not after start {utc_text(row.start_ns)}")
+    if row.kind == "maintenance" and row.end_ns is None:
+        wrong.append(
+            "maintenance without an end; state when it was over, as every sample from its start on would be lost"
+        )
+    if row.kind == "step" and row.value is not None:
+        if not row.unit:
+            wrong.append(
+                f"a step of {row.value:g} without a unit; state one (uGal, nm/s2), or no size to have it estimated"
+            )
+        elif quantity not in {None, "acceleration"}:
+            wrong.append(f"a step of gravity in {row.unit!r}; expected a unit of acceleration such as uGal or nm/s2")
+    if row.kind == "calibration" and not row.value:
+        found = "a factor of 0" if row.value == 0 else "no factor"
+        wrong.append(f"calibration with {found}; state in value what one number is worth, in unit")
+    return wrong
 
 
-def _contradictions(rows: list[LogRow]) -> list[str]:
-    """Calibrations of one pattern that begin at one time, or overlap with stated ends, and differ."""
+def _contradictions(rows: list[LogRow]) -> list[tuple[int, str]]:
+    """Calibrations of one pattern that begin at one time, or overlap with stated ends, and differ; with their lines."""
     faults = []
     for number, first in enumerate(rows):
         for second in rows[number + 1 :]:
@@ -228,10 +221,11 @@ def _contradictions(rows: list[LogRow]) -> list[str]:
                 continue
             early, late = sorted((first, second), key=lambda r: r.start_ns)
             if early.start_ns == late.start_ns or (early.end_ns is not None and early.end_ns > late.start_ns):
-                faults.append(
-                    f"line {second.line}: calibrates {second.pattern} with {second.value:g} at a time for which line "
-                    f"{first.line} says {first.value:g}; state where the one ends and the other begins"
+                what = (
+                    f"calibrates {second.pattern} with {second.value:g} at a time for which line {first.line} says "
+                    f"{first.value:g}; state where the one ends and the other begins"
                 )
+                faults.append((second.line, what))
     return faults
 
 
@@ -240,8 +234,3 @@ def concerning(
 ) -> tuple[LogRow, ...]:
     """Events whose pattern fits a channel, in the order of their times."""
     return tuple(sorted((r for r in rows if matches(name, (r.pattern,))), key=lambda r: (r.start_ns, r.line)))
-
-
-def _stamp(time_ns: int) -> str:
-    """Time to the second."""
-    return str(np.datetime64(time_ns, "ns").astype("datetime64[s]"))

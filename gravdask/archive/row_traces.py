@@ -27,6 +27,7 @@ from gravdask.archive.irregular import (
     usual_step_ns,
 )
 from gravdask.archive.reader import Source
+from gravdask.archive.summer_time import summer_time_note
 from gravdask.archive.text_rows import (
     ColumnData,
     build_traces,
@@ -121,6 +122,8 @@ def _traces(
             traces = build_traces(pairs, rows.times_ns, runs, rate, interval_ns=interval, head_only=source.head_only)
             told = [remark] if remark else []
             told += clock_notes(rows.times_ns, rows.lines)
+        summer = summer_time_note(rows.times_ns, rows.lines)
+        told += [summer] if summer else []
     except GridError as error:
         cure = "bring it to an even interval, in the order of time, first"
         if rule == "refuse":

@@ -17,10 +17,6 @@ from gravdask.archive.responses import describe_response, disagreement
 from gravdask.archive.stations import ChannelMetadata, StationEntry
 from gravdask.errors import StationError
 
-MARK = b"FDSNStationXML"
-"""What the first kilobytes of a StationXML file contain."""
-
-
 _OPEN_NS = 2**63
 """Dates that int64 nanoseconds cannot hold, such as the year 2599, mean that an epoch is open."""
 _OBSPY = {STATIONXML: "STATIONXML", RESP: "RESP", DATALESS: "SEED"}

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from gravdask.config.channels import ChannelConfig
+from gravdask.config.channels import ChannelConfig, clock_seconds, time_ns
 from gravdask.config.section import Section
 from gravdask.config.tables import TableConfig
-
-_CLOCK = re.compile(r"^([+-])(\d{1,2}):(\d{2})$")
 
 
 class ArchiveConfig(Section):
@@ -30,7 +27,7 @@ class ArchiveConfig(Section):
     )
     stations: str | tuple[str, ...] = Field(
         "",
-        description="coordinates and responses: CSV, StationXML, RESP or dataless SEED, or a list of them; '' for none",
+        description="coordinates, responses: CSV, StationXML, RESP, dataless SEED, a folder or a list; '' for none",
     )
     log: str = Field(
         "",
@@ -67,22 +64,14 @@ class ArchiveConfig(Section):
     @classmethod
     def _clock_is_an_offset(cls, value: str) -> str:
         """Refuse a clock that is not written as a signed offset of at most 14 hours."""
-        match = _CLOCK.match(value)
-        if not match or int(match[2]) > 14 or int(match[3]) > 59:
-            msg = "expected a signed offset from UTC such as '+08:00'"
-            raise ValueError(msg)
+        clock_seconds(value)
         return value
 
     @field_validator("start", "end")
     @classmethod
     def _time_is_iso(cls, value: str) -> str:
         """Refuse a time that is not ISO 8601."""
-        if value:
-            try:
-                np.datetime64(value.removesuffix("Z"), "ns")
-            except ValueError as error:
-                msg = "expected an ISO 8601 UTC time such as '2021-05-01' or '2021-05-01T12:00:00'"
-                raise ValueError(msg) from error
+        time_ns(value)
         return value
 
     @field_validator("station_pattern")
@@ -121,23 +110,18 @@ class ArchiveConfig(Section):
 
     @property
     def station_files(self) -> tuple[str, ...]:
-        """The files that `stations` names, in the order of their precedence."""
+        """The files and folders that `stations` names, in the order of their precedence."""
         named = (self.stations,) if isinstance(self.stations, str) else self.stations
         return tuple(name for name in named if name)
 
     @property
     def clock_offset_s(self) -> int:
         """The file clock minus UTC [s]."""
-        sign, hours, minutes = _CLOCK.match(self.clock).groups()  # type: ignore[union-attr]
-        return (-1 if sign == "-" else 1) * (int(hours) * 3600 + int(minutes) * 60)
+        return clock_seconds(self.clock)
 
     def span_ns(self) -> tuple[int | None, int | None]:
         """Start and end of what is processed [ns since 1970], None where it is open."""
-        first, last = (
-            int(np.datetime64(t.removesuffix("Z"), "ns").astype(np.int64)) if t else None
-            for t in (self.start, self.end)
-        )
-        return first, last
+        return time_ns(self.start), time_ns(self.end)
 
 
 class StoreConfig(Section):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from gravdask.config.section import Section
+from gravdask.grid import utc_ns
 
 CLOCK = re.compile(r"^([+-])(\d{1,2}):(\d{2})$")
 """A clock as an offset from UTC: sign, hours, minutes."""
 TIMED = ("scale", "offset", "unit", "clock", "time_delay_s", "latitude", "longitude", "elevation")
 """Keys that may hold for a part of the record only, by ``start`` and ``end``."""
-_ISO = re.compile(r"^\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,9})?)?)?)?)?)?$")
 _PATTERN = re.compile(r"^[A-Za-z0-9_\-*?\[\]!@]+(\.[A-Za-z0-9_\-*?\[\]!@]+){0,3}$")
 
 
@@ -39,21 +38,15 @@ def time_ns(text: str) -> int | None:
     Raises
     ------
     ValueError
-        If it is neither, or before 1678 or after 2262.
+        If it is neither, or before 1678 or after 2261.
     """
     if not text:
         return None
-    plain = text.removesuffix("Z").replace(" ", "T", 1)
-    try:
-        # NumPy would take a zone, with a warning.
-        second = np.datetime64(plain if _ISO.match(plain) else "no time", "s").astype(np.int64)
-        exact = np.datetime64(plain, "ns")
-    except ValueError:
-        second = np.int64(2**63 - 1)
-    if not abs(int(second)) < 9_200_000_000:
-        msg = "expected an ISO 8601 UTC time such as '2021-05-01' or '2021-05-01T12:00:00'"
+    time = utc_ns(text)
+    if time is None:
+        msg = "expected a time of the years 1678 to 2261; leave the key out for an open beginning or end"
         raise ValueError(msg)
-    return int(exact.astype(np.int64))
+    return time
 
 
 class ChannelConfig(Section):

@@ -121,14 +121,16 @@ class FitConfig(Section):
     starts: int = Field(3, description="starts of the mixture, of which the best is kept", ge=1, le=50)
     seed: int = Field(0, description="seed of all random choices", ge=0)
     refit: Literal["never", "always"] = Field(
-        "never", description="classify new data with the model there is, or refit"
+        "never",
+        description="'never' goes on with the model and the estimates of drift, tide and air that there are; "
+        "'always' makes them anew",
     )
 
 
 class InterpretConfig(Section):
     """Earthquakes and what a component may be called."""
 
-    catalog: str = Field("", description="earthquake catalogue: USGS CSV, ISC-GEM CSV or QuakeML; '' for none")
+    catalog: str = Field("", description="earthquake catalogue: USGS CSV, ISC-GEM CSV, NDK or QuakeML; '' for none")
     min_magnitude: float = Field(5.5, description="least magnitude of the events used", ge=0, le=10)
     visibility_ratio: float = Field(
         3.0,

@@ -20,7 +20,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from gravdask.gaps import valid_runs
 from gravdask.grid import Rate
@@ -106,6 +105,8 @@ def decimation(factor: int) -> Decimation:
     The transition band of an early stage may reach as far as what folds onto the final pass band, so that only the
     last stage is long.
     """
+    from scipy import signal  # here: 60 MB that a worker which only converts has no use for
+
     factors = _stage_factors(factor)
     stages = []
     rest = factor
@@ -218,6 +219,8 @@ def _staged(made: Decimation, values: Array, absolute: bool = False) -> Array:
 
 def _valid(taps: Array, values: Array, factor: int) -> Array:
     """Sums of the taps over whole windows, every ``factor``-th of them from the first."""
+    from scipy import signal
+
     # upfirdn keeps every factor-th sum counted from the first sample; zeros before it bring the first whole sum there.
     lead = -(taps.size - 1) % factor
     padded = np.concatenate([np.zeros(lead), values])

@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from gravdask.errors import UnitsError
 from gravdask.gaps import level_gaps, valid_runs
@@ -124,6 +123,8 @@ class LongFilter:
 
     def apply(self, window: Array) -> Array:
         """Filter one window; the first and last ``halo`` samples of the result mean nothing, shape (size,)."""
+        from scipy import fft  # here: a worker that only converts has no use for SciPy
+
         missing = ~np.isfinite(window)
         if missing.all():
             return np.full(window.shape, np.nan)
@@ -181,6 +182,8 @@ def design(wanted: Callable[[Array], Complex], rate_hz: float, band: tuple[float
     band
         Lower and upper edge [Hz], as `band_edges` gives them.
     """
+    from scipy import fft
+
     low, high = band
     lengths = lengths_of(rate_hz, low)
     half, size = lengths.half, lengths.size

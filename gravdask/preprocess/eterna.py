@@ -17,7 +17,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from gravdask.preprocess.errors import PreprocessError
+from gravdask.errors import PreprocessError
 
 Array = NDArray[np.float64]
 

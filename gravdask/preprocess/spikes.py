@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.compiling import compile_kernel, source_digest
-from gravdask.preprocess.errors import PreprocessError
+from gravdask.errors import PreprocessError
 
 Array = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.errors import PreprocessError
 from gravdask.grid import SECOND_NS, utc_text
-from gravdask.preprocess.errors import PreprocessError
 from gravdask.preprocess.robust import MAD_TO_SIGMA, block_medians
 
 Array = NDArray[np.float64]

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.errors import PreprocessError
 from gravdask.grid import SECOND_NS
 from gravdask.preprocess import ephemeris, eterna
-from gravdask.preprocess.errors import PreprocessError
 
 Array = NDArray[np.float64]
 TideModel = Literal["builtin", "pygtide"]

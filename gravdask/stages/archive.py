@@ -15,10 +15,12 @@ import pandas as pd
 from gravdask.archive.carry import all_roots, carry_over, refuse_emptied
 from gravdask.archive.index import ArchiveIndex, scan
 from gravdask.archive.locations import join
+from gravdask.archive.metadata_formats import metadata_format
 from gravdask.archive.operator_log import LogRow
 from gravdask.archive.reader import ReadOptions
 from gravdask.archive.remote import local_copy, naming
 from gravdask.archive.stations import StationTable
+from gravdask.archive.stations_csv import is_station_table
 from gravdask.archive.table_format import table_formats
 from gravdask.config import ArchiveConfig
 from gravdask.errors import ConfigError, GridError, ReadError, StationError, UnitsError
@@ -29,7 +31,7 @@ from gravdask.stages.base import Context
 from gravdask.stages.description import create_channels, describe, evidence, link_pressure, trim_extents
 from gravdask.stages.index_file import load_index, save_index
 from gravdask.stages.placement import ChannelPlan, whole_archive
-from gravdask.stages.scanning import duplicate_notes, removal_notes, spread, teller
+from gravdask.stages.scanning import duplicate_notes, examples, removal_notes, spread, teller
 from gravdask.stages.selection import matches
 from gravdask.stages.stated import Stated, check_entries, corrected, load_log
 from gravdask.store.place import Place
@@ -49,20 +51,19 @@ __all__ = [
     "scan_archive",
     "station_table",
     "trim_extents",
+    "with_archive_metadata",
 ]
 
 
-def station_table(
-    settings: ArchiveConfig, metadata_files: tuple[Path | str, ...] = ()
-) -> tuple[StationTable, list[str]]:
-    """Coordinates and sensitivities: the user's files first, then metadata found in the archive.
+def station_table(settings: ArchiveConfig) -> tuple[StationTable, list[str]]:
+    """Coordinates and sensitivities from the user's files.
 
     What else the user states of channels, in the configuration and the operator's log, is checked here too.
 
     Returns
     -------
     table, notes
-        Metadata of the archive that cannot be read are left out with a note.
+        Files of a folder that tell of no stations are left out with a note.
 
     Raises
     ------
@@ -73,20 +74,67 @@ def station_table(
     """
     check_entries(settings)
     load_log(settings)
-    table, notes = StationTable(), []
-    named = [Path(name).expanduser() for name in settings.station_files]
-    for path in named:
-        table = table + StationTable.from_file(path)
-    own = {os.path.abspath(path) for path in named}
+    entries, notes = [], []
+    for name in settings.station_files:
+        path = Path(name).expanduser()
+        files, others = _of_folder(path) if path.is_dir() else ([path], [])
+        entries += [entry for file in files for entry in StationTable.from_file(file).entries]
+        if others:
+            notes.append(f"{path}: left out are files that tell of no stations: {examples(others)}")
+    return StationTable(entries), notes
+
+
+def _of_folder(folder: Path) -> tuple[list[Path], list[str]]:
+    """Files of a folder that tell of stations, and the names of its other files; hidden ones do not count.
+
+    Raises
+    ------
+    StationError
+        If there is none, or the folder cannot be listed.
+    """
+    try:
+        held = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        msg = f"{folder}: the folder of station files cannot be listed: {error.strerror}; check its permissions"
+        raise StationError(msg) from error
+    told = {path: bool(metadata_format(path)) or is_station_table(path) for path in held}
+    if not any(told.values()):
+        msg = (
+            f"{folder}: none of the {len(held)} files in this folder tells of stations; expected StationXML, RESP, "
+            "dataless SEED or CSV with the columns station, latitude, longitude; name the folder that holds them"
+        )
+        raise StationError(msg)
+    return [path for path in held if told[path]], [path.name for path in held if not told[path]]
+
+
+def with_archive_metadata(
+    table: StationTable, metadata_files: tuple[Path | str, ...]
+) -> tuple[StationTable, list[str]]:
+    """Add what metadata found in the archive say, after what the table holds.
+
+    Parameters
+    ----------
+    table
+        From the user's files; those of them that lie in the archive are not read again.
+    metadata_files
+        The archive's, in their order.
+
+    Returns
+    -------
+    table, notes
+        Metadata that cannot be read are left out with a note.
+    """
+    entries, notes = list(table.entries), []
+    own = {os.path.abspath(entry.metadata.source) for entry in entries}
     for place in metadata_files:
         if str(place) in own:
             continue
         try:
             with local_copy(str(place)) as path, naming(str(place), path):
-                table = table + StationTable.from_file(path)
+                entries += StationTable.from_file(path).entries
         except (StationError, ReadError) as error:
             notes.append(str(error))
-    return table, notes
+    return StationTable(entries), notes
 
 
 def read_options(settings: ArchiveConfig, table: StationTable) -> ReadOptions:
@@ -216,7 +264,9 @@ def plan_channels(context: Context, index: ArchiveIndex) -> Placed:
     traces = corrected(traces, stated, read_options(settings, StationTable()))
     if not _any_within(traces, *settings.span_ns()):
         span = f" between {settings.start or 'the beginning'} and {settings.end or 'the end'}"
-        msg = f"no record of the stations {', '.join(settings.select)}{span}; see 'gravdask scan'"
+        meant = f"stations {', '.join(settings.select)}"
+        meant += "" if "*" in context.patterns else f" and the channels {', '.join(context.patterns)}"
+        msg = f"no record of the {meant}{span}; see 'gravdask scan'"
         raise ReadError(msg)
     good, notes = _fitting(traces)
     good, problems = _covered(good)

@@ -167,7 +167,7 @@ def trim_extents(context: Context, plans: list[ChannelPlan]) -> None:
     An extent reaches over all files of the archive and over the chunks beside them that still hold samples: those that
     this run was not to touch.
     """
-    root, trimmed = context.root(create=True), False
+    trimmed: dict[str, Channel] = {}
     for plan in plans:
         channel = context.channels.get(plan.name)
         if channel is None or not plan.placements:
@@ -182,11 +182,13 @@ def trim_extents(context: Context, plans: list[ChannelPlan]) -> None:
         if held and max(held) >= -(-stop // chunk):
             stop = min((max(held) + 1) * chunk, channel.extent[1])
         if (start, stop) != channel.extent:
-            attributes = root[f"{plan.name}/raw"].attrs
-            attributes.update({"channel": replace(channel, extent=(start, stop)).to_attributes()})
-            trimmed = True
-    if trimmed:
-        context.reload()
+            trimmed[plan.name] = replace(channel, extent=(start, stop))
+    if not trimmed:  # a store of a thousand channels takes seconds to open
+        return
+    root = context.root(create=True)
+    for name, channel in trimmed.items():
+        root[f"{name}/raw"].attrs.update({"channel": channel.to_attributes()})
+    context.reload()
 
 
 def _evidence_in(root: zarr.Group, name: str) -> dict[str, Any]:

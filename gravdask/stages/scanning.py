@@ -12,6 +12,8 @@ from gravdask.execution import Failure, Runner
 FEW_FILES = 200
 FEW_BYTES = 2**30
 """Up to so many files, of so many bytes, are looked into by the client itself: workers take seconds to start."""
+EXAMPLES = 3
+"""So many names stand for many."""
 BATCH_FILES = 64
 BATCH_BYTES = 2**28
 
@@ -82,15 +84,16 @@ def removal_notes(previous: ArchiveIndex | None, index: ArchiveIndex) -> list[st
     gone = [str(path) for path in diff(previous, index).removed] if previous is not None else []
     if not gone:
         return []
-    return [f"{len(gone)} files of the last scan are gone, and what came from them leaves the store: {_first(gone)}"]
+    return [f"{len(gone)} files of the last scan are gone, and what came from them leaves the store: {examples(gone)}"]
 
 
 def duplicate_notes(index: ArchiveIndex) -> list[str]:
     """Say which files have the content of another."""
     twice = [f"{one} = {other}" for one, other in index.duplicates()]
-    return [f"{len(twice)} files have the content of another, each is used once: {_first(twice)}"] if twice else []
+    return [f"{len(twice)} files have the content of another, each is used once: {examples(twice)}"] if twice else []
 
 
-def _first(names: list[str]) -> str:
-    """First three of some names, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def examples(names: list[str]) -> str:
+    """First of some names, and how many more there are."""
+    more = f" and {len(names) - EXAMPLES} more" if len(names) > EXAMPLES else ""
+    return ", ".join(names[:EXAMPLES]) + more

@@ -20,12 +20,11 @@ from gravdask.archive.operator_log import LogRow, concerning, read_operator_log
 from gravdask.archive.reader import ReadOptions
 from gravdask.config import ArchiveConfig
 from gravdask.config.channels import ChannelConfig, clock_seconds
-from gravdask.errors import ConfigError, ReadError, UnitsError
+from gravdask.errors import ConfigError, UnitsError
 from gravdask.grid import SECOND_NS, Rate
 from gravdask.preprocess.units import parse_unit
 from gravdask.stages.selection import matches
 
-GROUND_MOTION = frozenset({"acceleration", "velocity"})
 UTC_FORMATS = frozenset({"waveform", "scintrex"})
 """Readers that do not apply ``archive.clock``: their files are in UTC, or state their clock themselves."""
 
@@ -130,24 +129,11 @@ def load_log(settings: ArchiveConfig) -> tuple[LogRow, ...]:
     Raises
     ------
     ReadError
-        If the log cannot be read or a line is wrong.
+        If the log cannot be read or lines are wrong; all that is wrong is told together.
     """
     if not settings.log:
         return ()
-    rows = read_operator_log(Path(settings.log).expanduser())
-    for row in rows:
-        try:
-            kind = parse_unit(row.unit).kind if row.unit else ""
-        except UnitsError as error:
-            msg = f"{row.source}: line {row.line}: {error}"
-            raise ReadError(msg) from error
-        if row.kind == "step" and row.value is not None and kind != "acceleration":
-            msg = (
-                f"{row.source}: line {row.line}: a step of gravity in {row.unit!r}; expected a unit of acceleration "
-                "such as uGal or nm/s2"
-            )
-            raise ReadError(msg)
-    return rows
+    return read_operator_log(Path(settings.log).expanduser(), lambda unit: parse_unit(unit).kind)
 
 
 def check_entries(settings: ArchiveConfig) -> None:

@@ -67,12 +67,12 @@ def test_dialects(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("334,2021-13-01,,note,,,", r"line 2: start '2021-13-01' is no time; expected ISO 8601"),
+        ("334,2021-13-01,,note,,,", r"line 2: start '2021-13-01' is no time; expected an ISO 8601 UTC time"),
         ("334,yesterday,,note,,,", r"line 2: start 'yesterday' is no time"),
         ("334,,,note,,,", r"line 2: start '' is no time"),
-        ("334,2021-01-01T00:00+08:00,,note,,,", r"line 2: start .* \(with a zone: write it in UTC\)"),
-        ("334,9999-01-01,,note,,,", r"line 2: start '9999-01-01' is no time"),
-        ("334,2021-01-02,2021-01-01,maintenance,,,", r"line 2: end 2021-01-01 is not after start 2021-01-02"),
+        ("334,2021-01-01T00:00+08:00,,note,,,", r"line 2: start .* is no time; .* without an offset"),
+        ("334,9999-01-01,,note,,,", r"line 2: start '9999-01-01' lies outside the years 1678 to 2261"),
+        ("334,2021-01-02,2021-01-01,maintenance,,,", r"line 2: end 2021-01-01T00:00:00 is not after start 2021-01-02"),
         ("334,2021-01-02,,maintenance,,,", r"line 2: maintenance without an end; state when it was over"),
         ("334,2021-01-02,,holiday,,,", r"line 2: kind 'holiday'; expected one of maintenance, step, calibration, note"),
         ("334,2021-01-02,,step,3,,", r"line 2: a step of 3 without a unit; state one"),
@@ -85,6 +85,7 @@ def test_dialects(tmp_path: Path, text: str) -> None:
         ("a b,2021-01-02,,note,,,", r"line 2: channel 'a b'"),
         ("XX.334.UGZ,2021-01-02,,note,,,", r"line 2: channel 'XX.334.UGZ'; expected .* NET.STA.LOC.CHA"),
         ("334,2021-01-02", r"line 2: kind ''"),
+        ("334,2021-01-02,,note,,," + "x" * 200_000, r"line 2: '334,.* is no row of a table: field larger than"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, row: str, reason: str) -> None:
@@ -98,6 +99,38 @@ def test_a_wrong_line_is_named(tmp_path: Path, row: str, reason: str) -> None:
 def test_all_wrong_lines_are_named_up_to_five(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match=r"line 2: .*line 6: .*\(and 3 more\)"):
         read_operator_log(log(tmp_path, HEAD + "334,never,,note,,,\n" * 8))
+
+
+def test_all_faults_of_all_lines_are_told_together_in_their_order(tmp_path: Path) -> None:
+    def quantity(unit: str) -> str:
+        if unit not in {"uGal", "hPa"}:
+            msg = f"unknown unit {unit!r}"
+            raise ValueError(msg)
+        return "acceleration" if unit == "uGal" else "pressure"
+
+    rows = [
+        "334,2021-01-01,2021-03-01,calibration,1.1,parsec,",
+        "334,2021-02-01,,calibration,1.2,,",
+        "a b,soon,,step,x,furlong,",
+        "334,2021-01-02,2021-01-01,step,3,hPa,",
+    ]
+    path = log(tmp_path, HEAD + "\n".join(rows))
+    with pytest.raises(ReadError, match=r"and 3 more\)") as caught:
+        read_operator_log(path, quantity)
+    found = str(caught.value)
+    assert "line 2: unknown unit 'parsec'; line 3: calibrates 334 with 1.2" in found
+    assert "line 4: channel 'a b'; expected" in found
+    assert "line 4: start 'soon' is no time" in found
+    path.write_text(HEAD + "\n".join(rows[2:]))
+    with pytest.raises(ReadError) as caught:
+        read_operator_log(path, quantity)
+    found = str(caught.value)
+    assert "line 2: value 'x' is no number; line 2: unknown unit 'furlong'; line 3: end 2021-01-01" in found
+    assert found.endswith("(and 1 more); correct the operator's log")
+    path.write_text(HEAD + rows[3].replace("2021-01-02,2021-01-01", "2021-01-01,"))
+    with pytest.raises(ReadError, match=r"log.csv: line 2: a step of gravity in 'hPa'; expected a unit of acceler"):
+        read_operator_log(path, quantity)
+    assert len(read_operator_log(path)) == 1
 
 
 def test_calibrations_that_contradict_each_other(tmp_path: Path) -> None:
@@ -126,7 +159,9 @@ def test_missing_columns_are_named(tmp_path: Path, text: str, reason: str) -> No
 
 
 def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match=r"absent.csv: the operator's log cannot be read: .*; correct archive.log"):
+    with pytest.raises(
+        ReadError, match=r"absent.csv: the operator's log cannot be read: No such file .*; check the path"
+    ):
         read_operator_log(tmp_path / "absent.csv")
     path = log(tmp_path, "")
     path.write_bytes((HEAD + "334,2021-01-01,,note,,,补充液氦\n").encode("gbk"))

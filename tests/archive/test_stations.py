@@ -47,15 +47,16 @@ def test_csv_dialects(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("A,north,7", r"row 3: latitude 'north' is no number"),
-        ('A,"48,1",7', r"row 3: latitude '48,1' is no number \(write a decimal point\)"),
-        ("A,116.79,33.98", r"row 3: latitude 116.79 lies outside -90 to 90; latitude and longitude may be swapped"),
-        ("A,33,400", r"row 3: longitude 400.0 lies outside"),
-        ("A,33", r"row 3: longitude '' is no number"),
-        (",33,7", r"row 3: station ''"),
-        ("A B,33,7", r"row 3: station 'A B'"),
-        ("A,nan,7", r"row 3: latitude 'nan'"),
-        ("A,95,7", r"row 3: latitude 95.0 lies outside -90 to 90; latitude and longitude may be swapped"),
+        ("A,north,7", r"line 3: latitude 'north' is no number"),
+        ('A,"48,1",7', r"line 3: latitude '48,1' is no number \(write a decimal point\)"),
+        ("A,116.79,33.98", r"line 3: latitude 116.79 lies outside -90 to 90; latitude and longitude may be swapped"),
+        ("A,33,400", r"line 3: longitude 400.0 lies outside"),
+        ("A,33", r"line 3: longitude '' is no number"),
+        (",33,7", r"line 3: station ''"),
+        ("A B,33,7", r"line 3: station 'A B'"),
+        ("A,nan,7", r"line 3: latitude 'nan'"),
+        ("A" * 200_000 + ",1,2", r"line 3: 'A+' is no row of a table: field larger than"),
+        ("A,95,7", r"line 3: latitude 95.0 lies outside -90 to 90; latitude and longitude may be swapped"),
     ],
 )
 def test_csv_rows_in_error_are_named(tmp_path: Path, row: str, reason: str) -> None:
@@ -67,7 +68,7 @@ def test_csv_rows_in_error_are_named(tmp_path: Path, row: str, reason: str) -> N
 
 def test_csv_all_wrong_rows_are_named_up_to_five(tmp_path: Path) -> None:
     text = "station,latitude,longitude\n" + "A,x,1\n" * 8
-    with pytest.raises(StationError, match=r"row 2: .*row 6: .*and 3 more"):
+    with pytest.raises(StationError, match=r"line 2: .*line 6: .*and 3 more"):
         StationTable.from_csv(csv(tmp_path, text))
 
 
@@ -217,9 +218,9 @@ def test_a_table_may_give_epochs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("times", "reason"),
     [
-        ("last year,", "row 2: start 'last year' is no time; expected ISO 8601"),
-        ("2020-01-01T00:00+08:00,", "row 2: start .* is no time"),
-        ("2020-01-01,2019-01-01", "row 2: start 2020-01-01 is not before end 2019-01-01"),
+        ("last year,", "line 2: start 'last year' is no time; expected an ISO 8601 UTC time"),
+        ("2020-01-01T00:00+08:00,", "line 2: start .* is no time"),
+        ("2020-01-01,2019-01-01", "line 2: start 2020-01-01 is not before end 2019-01-01"),
     ],
 )
 def test_epochs_in_error_are_named(tmp_path: Path, times: str, reason: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gravdask.archive import walk as walk_module
 from gravdask.archive.locations import as_location, is_url, join, normal_root, within
 from gravdask.archive.walk import Found, FoundFile, walk
 from gravdask.errors import ReadError
@@ -49,6 +51,35 @@ def test_a_file_costs_one_stat(tree: Path, monkeypatch: pytest.MonkeyPatch) -> N
     found = walk([tree])
     assert len(found) == 5
     assert not [path for path in asked if path.endswith(".x")]  # the listing's own entry is asked, once
+
+
+def test_a_slow_file_system_is_asked_for_many_files_at_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        (tree / "b" / f"{number}.y").touch()
+    (tree / "b" / "gone.y").symlink_to(tree / "nowhere")
+    (tree / "b" / "other.y").symlink_to(tree / "a.x")
+    os.mkfifo(tree / "b" / "pipe")
+    expected = walk([tree])
+    workers: set[int] = set()
+    pair, together = threading.Semaphore(2), threading.Barrier(2, timeout=10)
+    statuses = walk_module._statuses
+
+    def asked(entries: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread() and pair.acquire(blocking=False):
+            workers.add(threading.get_ident())
+            together.wait()
+        return statuses(entries)
+
+    monkeypatch.setattr(walk_module, "_statuses", asked)
+    assert walk([tree]).path == expected.path
+    assert not workers  # a local file system is quick
+    monkeypatch.setattr(walk_module, "SLOW_S", 0.0)
+    monkeypatch.setattr(walk_module, "MANY", 20)
+    found = walk([tree, tree / "b"])
+    assert (found.path, found.problems, found.unseen) == (expected.path, expected.problems, expected.unseen)
+    assert (found.size == expected.size).all()
+    assert (found.mtime_ns == expected.mtime_ns).all()
+    assert len(workers) == 2
 
 
 def test_roots_are_sorted_and_a_root_within_a_root_is_walked_once(tree: Path) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import unittest
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 
 def make_clusters(n_rows: int, n_features: int, n_clusters: int, seed: int, spread: float = 5.0) -> NDArray[np.float64]:
@@ -25,3 +31,22 @@ def make_clusters(n_rows: int, n_features: int, n_clusters: int, seed: int, spre
 def clusters() -> NDArray[np.float64]:
     """2000 rows, 4 features, 3 clusters."""
     return make_clusters(2000, 4, 3, seed=7)
+
+
+@pytest.fixture(scope="session")
+def run_estimator_checks() -> Callable[[Any], int]:
+    """Run scikit-learn's checks of an estimator, but those that need an environment of their own; count them."""
+
+    def run(estimator: Any) -> int:
+        ran = 0
+        for checked, check in estimator_checks_generator(estimator):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    check(checked)
+                except unittest.SkipTest:
+                    continue
+            ran += 1
+        return ran
+
+    return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -25,20 +25,8 @@ from gravdask.preprocess.decimate import (
     feature_rate,
 )
 
+Reader = Callable[..., Callable[[int, int], NDArray[np.float64]]]
 FACTORS = [2, 3, 5, 7, 20, 40, 60, 100, 200, 13]
-
-
-def reader(values: NDArray[np.float64], origin: int = 0) -> Any:
-    """Read from samples in memory; NaN beyond them."""
-
-    def read(start: int, stop: int) -> NDArray[np.float64]:
-        window = np.full(stop - start, np.nan)
-        low, high = max(start, origin), min(stop, origin + values.size)
-        if low < high:
-            window[low - start : high - start] = values[low - origin : high - origin]
-        return window
-
-    return read
 
 
 def impulse_response(made: Decimation) -> NDArray[np.float64]:
@@ -80,14 +68,14 @@ def test_a_stage_is_a_full_filter_of_which_some_samples_are_kept() -> None:
     np.testing.assert_allclose(decimate(made, values), expected, rtol=0, atol=1e-13)
 
 
-def test_nothing_is_done_for_a_factor_of_one() -> None:
+def test_nothing_is_done_for_a_factor_of_one(reader: Reader) -> None:
     made = decimation(1)
     values = np.random.default_rng(0).normal(size=100)
     np.testing.assert_array_equal(decimate_span(made, reader(values), 10, 90), values[10:90])
 
 
 @pytest.mark.parametrize(("frequency", "phase"), [(0.001, 0.3), (0.1, 1.0), (0.42, 2.0)])
-def test_a_sine_keeps_amplitude_phase_and_place(frequency: float, phase: float) -> None:
+def test_a_sine_keeps_amplitude_phase_and_place(reader: Reader, frequency: float, phase: float) -> None:
     """Sample k of the decimated record is the sine at sample 100 k of the original."""
     wave = np.cos(2 * np.pi * frequency * np.arange(40_000) / 100 + phase)
     found = decimate_span(decimation(100), reader(wave), 120, 280)
@@ -95,12 +83,12 @@ def test_a_sine_keeps_amplitude_phase_and_place(frequency: float, phase: float) 
 
 
 @pytest.mark.parametrize("frequency", [0.56, 0.9, 1.0, 1.37, 9.95, 10.1, 25.0, 49.9])
-def test_what_would_alias_is_gone(frequency: float) -> None:
+def test_what_would_alias_is_gone(reader: Reader, frequency: float) -> None:
     wave = np.cos(2 * np.pi * frequency * np.arange(40_000) / 100)
     assert np.max(np.abs(decimate_span(decimation(100), reader(wave), 120, 280))) < 1e-5
 
 
-def test_a_large_offset_keeps_its_small_digits() -> None:
+def test_a_large_offset_keeps_its_small_digits(reader: Reader) -> None:
     wave = 9.8e9 + np.sin(2 * np.pi * 0.01 * np.arange(40_000) / 100)
     found = decimate_span(decimation(100), reader(wave), 120, 280) - 9.8e9
     np.testing.assert_allclose(found, np.sin(2 * np.pi * 0.01 * np.arange(120, 280)), atol=2e-4)
@@ -117,7 +105,7 @@ def test_a_large_offset_keeps_its_small_digits() -> None:
     cut=st.integers(1, 2000),
 )
 def test_a_sample_does_not_depend_on_the_span_asked_for(
-    factor: int, gaps: list[tuple[int, int]], spans: list[tuple[int, int]], cut: int
+    reader: Reader, factor: int, gaps: list[tuple[int, int]], spans: list[tuple[int, int]], cut: int
 ) -> None:
     """To the last bit, and from no more of the original than is stated."""
     made = decimation(factor)
@@ -137,7 +125,7 @@ def test_a_sample_does_not_depend_on_the_span_asked_for(
         np.testing.assert_array_equal(np.concatenate(parts), expected)
 
 
-def test_long_records_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_records_are_read_in_pieces(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(2).normal(size=60_000)
     whole = decimate_span(decimation(20), reader(values), 0, 3000)
     asked: list[int] = []
@@ -152,7 +140,7 @@ def test_long_records_are_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
     assert max(asked) < 4000 + 2 * decimation(20).halo + 20
 
 
-def test_missing_stays_missing_within_the_filter() -> None:
+def test_missing_stays_missing_within_the_filter(reader: Reader) -> None:
     made = decimation(20)
     values = np.random.default_rng(3).normal(size=40_000)
     clean = decimate_span(made, reader(values), 0, 2000)
@@ -168,7 +156,7 @@ def test_missing_stays_missing_within_the_filter() -> None:
     assert 0 < MISSING_SHARE < 0.5
 
 
-def test_a_few_missing_samples_of_a_fast_record_cost_nothing() -> None:
+def test_a_few_missing_samples_of_a_fast_record_cost_nothing(reader: Reader) -> None:
     wave = np.cos(2 * np.pi * 0.05 * np.arange(40_000) / 100)
     wave[20_000] = wave[25_003] = np.nan
     wave[30_000:30_004] = np.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,7 @@ from gravdask.preprocess.deconvolution import (
 )
 from gravdask.preprocess.response import DigitalStage, ResponseEpoch, joined
 
+Reader = Callable[..., Callable[[int, int], NDArray[np.float64]]]
 ALWAYS = (-(2**62), 2**62)
 # A broadband sensor with corners at 120 s and 10 s, as a plain damped pendulum each; counts per m/s.
 BROADBAND = ResponseEpoch(
@@ -49,19 +51,6 @@ SECOND = 10**9
 def times(start: int, stop: int) -> NDArray[np.int64]:
     """One sample a second from 1970 on."""
     return np.arange(start, stop, dtype=np.int64) * SECOND
-
-
-def reader(values: NDArray[np.float64], origin: int = 0) -> Any:
-    """Read from samples in memory; NaN beyond them."""
-
-    def read(start: int, stop: int) -> NDArray[np.float64]:
-        window = np.full(stop - start, np.nan)
-        low, high = max(start, origin), min(stop, origin + values.size)
-        if low < high:
-            window[low - start : high - start] = values[low - origin : high - origin]
-        return window
-
-    return read
 
 
 # --- values of a response ---------------------------------------------------------------------------------------------
@@ -151,7 +140,7 @@ def test_the_stated_error_is_that_of_the_filter() -> None:
 
 
 @pytest.mark.parametrize("frequency", [0.0025, 0.01, 0.1, 0.35])
-def test_a_sine_comes_back_with_its_amplitude_and_phase(frequency: float) -> None:
+def test_a_sine_comes_back_with_its_amplitude_and_phase(reader: Reader, frequency: float) -> None:
     k = np.arange(60_000)
     truth = 100 * np.cos(2 * np.pi * frequency * k + 0.7)
     counts = np.real(100 * BROADBAND.acceleration_at([frequency])[0] * np.exp(1j * (2 * np.pi * frequency * k + 0.7)))
@@ -159,7 +148,7 @@ def test_a_sine_comes_back_with_its_amplitude_and_phase(frequency: float) -> Non
     assert np.max(np.abs(found - truth[20_000:40_000])) < 0.1
 
 
-def test_an_offset_of_millions_of_counts_gives_nothing() -> None:
+def test_an_offset_of_millions_of_counts_gives_nothing(reader: Reader) -> None:
     found = deconvolve([BROADBAND], reader(np.full(40_000, 3.1e7)), times, 1.0, BAND, 10_000, 30_000)
     assert np.max(np.abs(found)) == 0
     drifting = 1e6 + 0.5 * np.arange(60_000.0)
@@ -169,7 +158,7 @@ def test_an_offset_of_millions_of_counts_gives_nothing() -> None:
     assert np.ptp(found) < 1e-9
 
 
-def test_velocity_from_acceleration() -> None:
+def test_velocity_from_acceleration(reader: Reader) -> None:
     k = np.arange(60_000)
     wave = np.cos(2 * np.pi * 0.02 * k)
     found = filter_span(velocity_filter(1.0, BAND), reader(wave), 20_000, 21_000)
@@ -208,7 +197,7 @@ def test_a_band_of_which_nothing_is_left_is_refused(band: tuple[float, float]) -
     spans=st.lists(st.tuples(st.integers(-500, 16_000), st.integers(1, 9000)), min_size=1, max_size=3),
 )
 def test_a_sample_does_not_depend_on_the_span_asked_for(
-    seed: int, gaps: list[tuple[int, int]], spans: list[tuple[int, int]]
+    reader: Reader, seed: int, gaps: list[tuple[int, int]], spans: list[tuple[int, int]]
 ) -> None:
     """To the last bit, gaps and all."""
     band = (0.02, 0.0)
@@ -225,7 +214,7 @@ def test_a_sample_does_not_depend_on_the_span_asked_for(
         np.testing.assert_array_equal(again, part)
 
 
-def test_blocks_meet_without_a_seam() -> None:
+def test_blocks_meet_without_a_seam(reader: Reader) -> None:
     """The same record on another absolute grid falls into other blocks: values differ by rounding only."""
     band = (0.02, 0.0)
     counts = np.random.default_rng(4).normal(2e5, 300, 30_000)
@@ -238,7 +227,7 @@ def test_blocks_meet_without_a_seam() -> None:
     assert np.nanmax(np.abs(one - other)) < 1e-9 * np.nanstd(one)
 
 
-def test_missing_stays_missing_and_a_gap_reaches_no_farther_than_its_halo() -> None:
+def test_missing_stays_missing_and_a_gap_reaches_no_farther_than_its_halo(reader: Reader) -> None:
     band = (0.02, 0.0)
     counts = np.random.default_rng(5).normal(0, 300, 20_000)
     clean = deconvolve([BROADBAND], reader(counts), times, 1.0, band, 4000, 16_000)
@@ -254,7 +243,7 @@ def test_missing_stays_missing_and_a_gap_reaches_no_farther_than_its_halo() -> N
     np.testing.assert_allclose(found[beyond], clean[beyond], rtol=0, atol=1e-9 * np.nanstd(clean))
 
 
-def test_single_missing_samples_cost_only_themselves() -> None:
+def test_single_missing_samples_cost_only_themselves(reader: Reader) -> None:
     k = np.arange(20_000)
     frequency = 0.03
     counts = np.real(BROADBAND.acceleration_at([frequency])[0] * np.exp(2j * np.pi * frequency * k))
@@ -265,7 +254,7 @@ def test_single_missing_samples_cost_only_themselves() -> None:
     assert MISSING_SHARE < 0.3
 
 
-def test_a_change_of_gain_in_the_middle_is_honoured() -> None:
+def test_a_change_of_gain_in_the_middle_is_honoured(reader: Reader) -> None:
     edge = 10_000
     first = replace(BROADBAND, end_ns=edge * SECOND)
     second = replace(BROADBAND, start_ns=edge * SECOND, sensitivity=3 * BROADBAND.sensitivity)
@@ -285,14 +274,14 @@ def test_a_change_of_gain_in_the_middle_is_honoured() -> None:
     assert np.isnan(deconvolve([], reader(counts), times, 1.0, (0.02, 0.0), 0, 10)).all()
 
 
-def test_epochs_without_a_change_leave_no_trace() -> None:
+def test_epochs_without_a_change_leave_no_trace(reader: Reader) -> None:
     counts = np.random.default_rng(6).normal(0, 300, 20_000)
     halves = [replace(BROADBAND, end_ns=10_000 * SECOND), replace(BROADBAND, start_ns=10_000 * SECOND)]
     whole = deconvolve([BROADBAND], reader(counts), times, 1.0, (0.02, 0.0), 8000, 12_000)
     np.testing.assert_array_equal(deconvolve(halves, reader(counts), times, 1.0, (0.02, 0.0), 8000, 12_000), whole)
 
 
-def test_a_filter_of_nothing_wanted_does_nothing() -> None:
+def test_a_filter_of_nothing_wanted_does_nothing(reader: Reader) -> None:
     made = design(lambda frequency: np.ones(frequency.shape, np.complex128), 1.0, (0.02, 0.4))
     wave = np.cos(2 * np.pi * 0.1 * np.arange(10_000))
     np.testing.assert_allclose(filter_span(made, reader(wave), 4000, 6000), wave[4000:6000], atol=2e-3)
@@ -343,7 +332,7 @@ def test_a_full_response_as_evalresp_evaluates_it(anmo: SimpleNamespace) -> None
 
 
 @pytest.mark.real
-def test_a_day_as_obspy_frees_it_of_its_response(anmo: SimpleNamespace) -> None:
+def test_a_day_as_obspy_frees_it_of_its_response(reader: Reader, anmo: SimpleNamespace) -> None:
     counts = anmo.trace.data.astype(np.float64)
     found = deconvolve([anmo.epoch], reader(counts), times, 1.0, (0.001, 0.0), 0, counts.size)
     assert np.isnan(found[:100]).all()
@@ -366,7 +355,7 @@ def test_a_day_as_obspy_frees_it_of_its_response(anmo: SimpleNamespace) -> None:
 
 @pytest.mark.real
 @pytest.mark.parametrize("length", [10, 25, 45, 120, 1200])
-def test_what_a_gap_costs_its_neighbourhood(anmo: SimpleNamespace, length: int) -> None:
+def test_what_a_gap_costs_its_neighbourhood(reader: Reader, anmo: SimpleNamespace, length: int) -> None:
     """A day with a gap made in it against the whole day, in all periods and in those of 200 to 600 s."""
     counts = anmo.trace.data.astype(np.float64)
     band = (0.001, 0.0)
@@ -389,7 +378,7 @@ def test_what_a_gap_costs_its_neighbourhood(anmo: SimpleNamespace, length: int) 
 
 
 @pytest.mark.real
-def test_the_izu_earthquake_as_another_program_gives_it(real_data: Path) -> None:
+def test_the_izu_earthquake_as_another_program_gives_it(reader: Reader, real_data: Path) -> None:
     """2012-001 as asl-sensorloc freed it of its response, to acceleration in m s⁻² (its file does not say so)."""
     obspy = pytest.importorskip("obspy")
     inventory = obspy.read_inventory(str(real_data / "metadata/resp/RESP.IU.ANMO.00.LHZ"))

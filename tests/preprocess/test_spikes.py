@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gravdask.preprocess.errors import PreprocessError
+from gravdask.errors import PreprocessError
 from gravdask.preprocess.spikes import HALO_S, SIDE, halo_samples, mask_spikes
 
 N = 40_000

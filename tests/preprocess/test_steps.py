@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gravdask.errors import PreprocessError
 from gravdask.preprocess.chain import residual
-from gravdask.preprocess.errors import PreprocessError
 from gravdask.preprocess.robust import block_medians
 from gravdask.preprocess.steps import BLOCK_NS, HALO_NS, Step, estimate_step, subtract_steps, suspect_steps
 

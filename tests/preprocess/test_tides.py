@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gravdask.errors import PreprocessError
 from gravdask.preprocess import ephemeris, eterna, tides
-from gravdask.preprocess.errors import PreprocessError
 from gravdask.preprocess.tides import tide, tide_at_nodes
 
 SECOND = 10**9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,18 @@ from gravdask.archive.stations import ChannelMetadata, StationEntry, StationTabl
 from gravdask.config import Config, build_config
 from gravdask.errors import ConfigError, ReadError, StationError
 from gravdask.grid import SECOND_NS, Grid, Rate
+from gravdask.overview import survey_archive
 from gravdask.pipeline import RunRecord, run
 from gravdask.progress import Progress
-from gravdask.stages.archive import describe, link_pressure, station_table
+from gravdask.stages.archive import (
+    describe,
+    known_index,
+    link_pressure,
+    plan_channels,
+    station_table,
+    trim_extents,
+    with_archive_metadata,
+)
 from gravdask.stages.base import Context
 from gravdask.stages.channels import Channel as StoreChannel
 from gravdask.stages.placement import ChannelPlan, Placement
@@ -673,13 +683,72 @@ def test_several_station_files_and_the_archives_own(tmp_path: Path) -> None:
     csv = tmp_path / "stations.csv"
     csv.write_text("network,station,location,channel,latitude,longitude,elevation\nGD,LSA,00,LGZ,29.61,91.1,1\n")
     settings = build_config({"archive": {"stations": [str(csv), str(xml)]}}).archive
-    table, notes = station_table(settings, (xml,))
-    assert notes == []
+    table, notes = station_table(settings)
+    table, more = with_archive_metadata(table, (xml,))
+    assert notes == more == []
     assert len(table) == 3  # the file that was named is not read twice
     channel, _ = describe(plan_of(), table)
     assert (channel.latitude, channel.calibrations[0].factor) == (29.61, 0.5)
     settings = build_config({"archive": {"stations": str(tmp_path / "none.csv")}}).archive
     with pytest.raises(StationError, match="cannot be read"):
+        station_table(settings)
+
+
+def test_the_files_of_a_person_are_read_once_by_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "archive", "2021-07-01", np.arange(100))
+    own = stationxml(tmp_path / "archive" / "own.xml", epoch(None, None, 2e9))
+    other = stationxml(tmp_path / "archive" / "other.xml", epoch(None, None, 3e9))
+    read: list[str] = []
+    from_file = StationTable.from_file
+    monkeypatch.setattr(StationTable, "from_file", lambda path: [read.append(Path(path).name), from_file(path)][1])
+    _, config = converted(tmp_path / "archive", tmp_path / "s.zarr", stations=str(own))
+    assert sorted(read) == [other.name, own.name]
+    assert context_of(config).channels[NAME].calibrations[0].factor == 0.5
+    read.clear()
+    survey_archive(config)
+    assert sorted(read) == [other.name, own.name]
+
+
+def test_extents_that_are_right_open_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    early = write(tmp_path / "archive", "2021-07-01", np.arange(100))
+    write(tmp_path / "archive", "2021-07-03", np.arange(100))
+    _, config = converted(tmp_path / "archive", tmp_path / "s.zarr")
+    context = context_of(config)
+    start, stop = context.channels[NAME].extent
+    early.unlink()
+    converted(tmp_path / "archive", tmp_path / "s.zarr")
+    assert context_of(config).channels[NAME].extent == (start + 2 * DAY, stop)
+    context = context_of(config)
+    plans = plan_channels(context, known_index(context)).plans
+    opened: list[bool] = []
+    root = Context.root
+    monkeypatch.setattr(Context, "root", lambda self, create=False: [opened.append(create), root(self, create)][1])
+    trim_extents(context, plans)
+    assert opened == []
+    context.channels[NAME] = replace(context.channels[NAME], extent=(start, stop))
+    trim_extents(context, plans)
+    assert opened == [True, False]  # to write, and to read the channels again
+
+
+def test_a_folder_of_station_files(tmp_path: Path) -> None:
+    folder = tmp_path / "metadata"
+    (folder / "old").mkdir(parents=True)
+    stationxml(folder / "GD.xml", epoch(None, None, 2e9))
+    (folder / "places.txt").write_text("# by hand\nnetwork,station,latitude,longitude\nGD,LSA,29.61,91.1\n")
+    (folder / "log.csv").write_text("channel,start,kind\nLSA,2021-01-01,note\n")
+    (folder / ".hidden.csv").write_text("station,latitude,longitude\nLSA,1,2\n")
+    (folder / "empty").touch()
+    settings = build_config({"archive": {"stations": str(folder)}}).archive
+    table, notes = station_table(settings)
+    assert sorted({Path(e.metadata.source).name for e in table.entries}) == ["GD.xml", "places.txt"]
+    assert notes == [f"{folder}: left out are files that tell of no stations: empty, log.csv"]
+    assert with_archive_metadata(table, (folder / "GD.xml",))[0].entries == table.entries
+    # What is recognised must be right: a folder hides no fault.
+    (folder / "places.txt").write_text("network,station,latitude,longitude\nGD,LSA,north,91.1\n")
+    with pytest.raises(StationError, match=r"places.txt: line 2: latitude 'north' is no number"):
+        station_table(settings)
+    settings = build_config({"archive": {"stations": str(folder / "old")}}).archive
+    with pytest.raises(StationError, match=r"old: none of the 0 files .* tells of stations; expected StationXML, RESP"):
         station_table(settings)
 
 
