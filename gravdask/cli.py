@@ -9,145 +9,86 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 import gravdask
-from gravdask.config import STAGES, Config, build_config, load_values, render, set_value
+from gravdask.arguments import CONFIG_FILE, config_of, share_of_units
+from gravdask.config import STAGES, Config, render
 from gravdask.errors import ConfigError, GravdaskError, LeaseHeldError, PreflightError
 from gravdask.progress import Progress, grouped
-from gravdask.store.options import anchored, fill_in
-from gravdask.store.place import anchored_text, place_of
 
 if TYPE_CHECKING:
     from gravdask.pipeline import RunRecord
 
 F = TypeVar("F", bound=Callable[..., Any])
-CONFIG_FILE = "gravdask.toml"
 EXIT_USAGE, EXIT_FAILED, EXIT_LEASE, EXIT_PREFLIGHT = 2, 3, 4, 5
 
 
 def _options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
-    """Apply several option decorators in their order."""
+    """Make one decorator of several options, in their order."""
+    return lambda function: reduce(lambda done, decorate: decorate(done), reversed(decorators), function)
 
-    def apply(function: F) -> F:
-        for decorate in reversed(decorators):
-            function = decorate(function)
-        return function
 
-    return apply
+def _checked_picture(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a picture that cannot be written before the archive is looked through for it."""
+    del context, parameter
+    if path is not None:
+        from gravdask.report.availability import check_picture
+
+        check_picture(path)
+    return path
 
 
 _archive_options = _options(
     click.option("--catalog", type=click.Path(), help="Earthquake catalogue: USGS CSV, ISC-GEM CSV, QuakeML or NDK."),
-    click.option("--stations", type=click.Path(), help="Coordinates: CSV or StationXML."),
-    click.option("--units", help="Unit of channels whose files state none, e.g. m/s2, mGal, counts."),
+    click.option(
+        "--stations",
+        type=click.Path(),
+        help="Coordinates, responses: CSV, StationXML, RESP, dataless SEED, or a folder of them.",
+    ),
+    click.option("--units", help="Unit of gravimeters, seismometers whose files state none: m/s2, mGal, counts ..."),
     click.option("--clock", help="Clock of text files relative to UTC, e.g. +08:00."),
     click.option("--start", help="Process from this UTC time on."),
     click.option("--end", help="Process up to this UTC time."),
     click.option("--station", "select", multiple=True, help="Shell pattern of stations (STA or NET.STA); repeatable."),
 )
-_run_options = _options(
+_store_options = _options(
     click.option(
         "-c", "--config", "config_file", type=click.Path(), help=f"Configuration file [default: {CONFIG_FILE}]."
     ),
-    click.option("-o", "--output", type=click.Path(), help="Folder of the store."),
+    click.option("-o", "--output", type=click.Path(), help="The store: a folder or s3://bucket/prefix."),
     click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any key, e.g. fit.seed=1."),
-    click.option("--channels", multiple=True, metavar="GLOB", help="Work on these channels only."),
+)
+_effort_options = _options(
     click.option("--years", metavar="Y1:Y2", help="Work on these years only, both included."),
-    click.option("--task", metavar="I/N", help="Do share I of N of the units, counted from 0."),
     click.option("--serial", is_flag=True, help="Work in this process, without Dask workers."),
     click.option("--workers", type=int, help="Worker processes [default: one a core]."),
-    click.option("--refit", is_flag=True, help="Fit the models anew."),
+)
+_refit_option = click.option(
+    "--refit", is_flag=True, help="Estimate tide, air pressure and drift anew, and fit the models anew."
+)
+_run_options = _options(
+    _store_options,
+    click.option("--channels", multiple=True, metavar="GLOB", help="Work on these channels only."),
+    click.option("--task", metavar="I/N", help="Do share I of N of the units, counted from 0."),
+    _effort_options,
+    _refit_option,
 )
 _figure_option = click.option(
-    "--figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw the availability, as .png, .svg or .pdf."
+    "--figure",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_checked_picture,
+    help="Draw the availability, as .png, .svg or .pdf.",
 )
-
-_FLAGS = {
-    "catalog": ("interpret", "catalog"),
-    "stations": ("archive", "stations"),
-    "units": ("archive", "units"),
-    "clock": ("archive", "clock"),
-    "start": ("archive", "start"),
-    "end": ("archive", "end"),
-    "workers": ("cluster", "workers"),
-    "output": ("store", "path"),
-}
 
 
 def make_config(archive: tuple[str, ...], flags: dict[str, Any]) -> Config:
-    """Join the configuration file, if there is one, with what the command line says.
-
-    Raises
-    ------
-    ConfigError
-        If the file or a value is wrong.
-    """
-    file = flags.get("config_file")
-    if file is None and not archive and Path(CONFIG_FILE).exists():
-        file = CONFIG_FILE
-    values = anchored(load_values(Path(file)), Path(file)) if file else {}
-    for name, (section, key) in _FLAGS.items():
-        if flags.get(name) is not None:
-            is_path = name in {"catalog", "stations", "output"} and flags[name]
-            values.setdefault(section, {})[key] = anchored_text(flags[name], Path.cwd()) if is_path else flags[name]
-    if archive:
-        values.setdefault("archive", {})["paths"] = [anchored_text(p, Path.cwd()) for p in archive]
-    if flags.get("select"):
-        values.setdefault("archive", {})["select"] = list(flags["select"])
-    if flags.get("years"):
-        values.setdefault("archive", {}).update(_years(flags["years"]))
-    if flags.get("serial"):
-        values.setdefault("cluster", {})["kind"] = "serial"
-    if flags.get("refit"):
-        values.setdefault("fit", {})["refit"] = "always"
-    for assignment in flags.get("assignments", ()):
-        set_value(values, assignment)
-    where = str(file) if file else "command line"
-    filled = fill_in(values, place_of(build_config(values, where)))
-    if filled:
-        click.echo(f"as in earlier runs on this store: {', '.join(filled)}", err=True)
-    return build_config(values, where)
-
-
-def _years(text: str) -> dict[str, str]:
-    """Span of years ``Y1:Y2`` as start and end.
-
-    Raises
-    ------
-    ConfigError
-        If the text is not of that form.
-    """
-    first, colon, last = text.partition(":")
-    try:
-        years = int(first), int(last if colon else first)
-    except ValueError:
-        msg = f"--years {text!r}: expected Y1:Y2, for example 2019:2021"
-        raise ConfigError(msg) from None
-    if not 1950 <= years[0] <= years[1] <= 2150:
-        msg = f"--years {text!r}: expected two years from 1950 to 2150, the earlier first"
-        raise ConfigError(msg)
-    return {"start": f"{years[0]}-01-01", "end": f"{years[1] + 1}-01-01"}
-
-
-def _part(text: str | None) -> tuple[int, int]:
-    """Share of the units ``I/N``.
-
-    Raises
-    ------
-    ConfigError
-        If the text is not of that form.
-    """
-    if not text:
-        return 0, 1
-    first, _, last = text.partition("/")
-    if not (first.isdigit() and last.isdigit() and int(first) < int(last)):
-        msg = f"--task {text!r}: expected I/N with 0 <= I < N, for example 0/8"
-        raise ConfigError(msg)
-    return int(first), int(last)
+    """Join the configuration file with the command line; see `gravdask.arguments.config_of`."""
+    return config_of(archive, flags, partial(click.echo, err=True))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -165,7 +106,12 @@ def _execute(config: Config, stages: tuple[str, ...], flags: dict[str, Any]) -> 
     stop = threading.Event()
     with _stopping(stop, progress):
         record = run(
-            config, stages=stages, channels=channels, part=_part(flags.get("task")), progress=progress, stop=stop
+            config,
+            stages=stages,
+            channels=channels,
+            part=share_of_units(flags.get("task")),
+            progress=progress,
+            stop=stop,
         )
     _tell(record, progress)
     return record.exit_code
@@ -204,7 +150,12 @@ def _tell(record: RunRecord, progress: Progress) -> None:
         progress.say(f"quarantined: {row['where']}{line}: {row['what']}{cure}")
     if len(record.quarantine) > 20:
         progress.say(f"quarantined: {len(record.quarantine) - 20} more; all are in quarantine.csv beside the report")
-    if record.units_done == 0 and record.units_quarantined == 0:
+    if record.units_done == record.units_quarantined == record.units_skipped == 0:
+        progress.say(
+            "nothing to do: there is nothing to work on for these stages, channels and times; 'gravdask status' says "
+            f"what the store holds ({record.seconds:.1f} s)"
+        )
+    elif record.units_done == 0 and record.units_quarantined == 0:
         progress.say(f"nothing to do: all {record.units_skipped} units are up to date ({record.seconds:.1f} s)")
     else:
         progress.say(f"{record.units_done} units done, {record.units_skipped} up to date ({record.seconds:.1f} s)")
@@ -219,7 +170,7 @@ def _tell(record: RunRecord, progress: Progress) -> None:
 @click.option("--stages", help=f"Only these, comma separated: {', '.join(STAGES)}.")
 def run(archive: tuple[str, ...], stages: str | None, **flags: Any) -> int:  # noqa: ANN401
     """Do whatever is out of date, from the archive's files to the report."""
-    chosen = tuple(s.strip() for s in stages.split(",")) if stages else STAGES
+    chosen = tuple(s.strip() for s in stages.split(",")) if stages is not None else STAGES
     return _execute(make_config(archive, flags), chosen, flags)
 
 
@@ -237,9 +188,9 @@ def _stage_command(stage: str, about: str) -> None:
 for _stage, _about in {
     "convert": "Convert new and changed files of the archive into the store.",
     "noise": "Measure daily spectra and noise magnitudes.",
-    "calibrate": "Estimate tidal factor, pressure admittance and drift of each gravimeter.",
+    "calibrate": "Estimate tidal factor, pressure admittance and drift of gravimeters, once (anew with --refit).",
     "scatter": "Transform the records into scattering coefficients.",
-    "fit": "Fit a model to rates that have none (or anew with --refit).",
+    "fit": "Fit a model to rates that have none (anew with --refit).",
     "classify": "Classify new frames with the model that exists.",
     "interpret": "Test the components against earthquakes and name them.",
     "report": "Write the report and its tables.",
@@ -271,7 +222,8 @@ def init(archive: tuple[str, ...], force: bool, **flags: Any) -> int:  # noqa: A
 @cli.command()
 @click.argument("archive", nargs=-1, type=click.Path())
 @_archive_options
-@_run_options
+@_store_options
+@_effort_options
 @_figure_option
 def scan(archive: tuple[str, ...], figure: Path | None, **flags: Any) -> int:  # noqa: ANN401
     """List the channels of an archive, their availability, and the files that cannot be read."""
@@ -286,7 +238,9 @@ def scan(archive: tuple[str, ...], figure: Path | None, **flags: Any) -> int:  #
 @cli.command()
 @click.argument("archive", nargs=-1, type=click.Path())
 @_archive_options
-@_run_options
+@_store_options
+@_effort_options
+@_refit_option
 def plan(archive: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401
     """Say what a run would do, without doing it."""
     from gravdask.overview import plan_lines
@@ -296,7 +250,7 @@ def plan(archive: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401
 
 
 @cli.command()
-@_run_options
+@_store_options
 @_figure_option
 def status(figure: Path | None, **flags: Any) -> int:  # noqa: ANN401
     """Say what the store holds, its availability, what is finished and what is quarantined."""
@@ -386,7 +340,7 @@ def _code(arguments: list[str] | None) -> int:
         return EXIT_USAGE if error.errno in _WRONG_PLACE else EXIT_FAILED
 
 
-_WRONG_PLACE = {errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR}
+_WRONG_PLACE = {errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.EEXIST}
 _CURES = {
     **dict.fromkeys(_WRONG_PLACE, "name a folder that can be written to"),
     errno.ENOSPC: "free some space on that disk and run again to continue",

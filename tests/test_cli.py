@@ -14,6 +14,7 @@ import pytest
 import gravdask
 from gravdask import cli as cli_module
 from gravdask.archive.reader import import_quietly
+from gravdask.arguments import share_of_units
 from gravdask.cli import _code, make_config
 from gravdask.config import STAGES, Config, build_config
 from gravdask.errors import (
@@ -96,6 +97,15 @@ def test_the_version_is_that_of_the_package(run: Any) -> None:
     assert run("--version").out.strip().endswith(gravdask.__version__)
 
 
+def test_the_help_names_all_that_is_read_of_stations(run: Any) -> None:
+    told = " ".join(run("run", "--help").out.split())
+    assert "CSV, StationXML, RESP, dataless SEED, or a folder of them" in told
+    assert "Estimate tide, air pressure and drift anew" in told
+    assert "s3://bucket/prefix" in told
+    for command in ("scan", "plan", "status"):
+        assert "--task" not in run(command, "--help").out
+
+
 # --- wrong usage ------------------------------------------------------------------------------------------------------
 
 
@@ -125,6 +135,16 @@ def test_the_version_is_that_of_the_package(run: Any) -> None:
         (["run", ".", "--stages", "convert,fitt"], "unknown stages ['fitt']; there are convert, noise"),
         (["noise", "-o", "none.zarr"], "none.zarr: no gravdask store is here; 'gravdask run ARCHIVE -o"),
         (["status", "-o", "none.zarr"], "none.zarr: no gravdask store is here"),
+        (["run", "-c", "."], ".: this is a folder, and no configuration file; an archive is named without -c"),
+        (["run", ".", "--stages", ""], "unknown stages ['']; there are convert, noise"),
+        (["scan", ".", "--figure", "x.doc"], "x.doc: a picture is written as .png, .svg, .pdf; end its name with one"),
+        (["status", "--figure", "none/x.png"], "none/x.png: there is no folder"),
+        (
+            ["run", ".", "--years", "2020", "--start", "2020-05-01"],
+            "--years '2020' and --start or --end both state the time",
+        ),
+        (["status", "--refit"], "No such option '--refit'"),
+        (["scan", "--channels", "XX.*"], "No such option '--channels'"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_with_a_message(
@@ -136,6 +156,14 @@ def test_wrong_usage_is_exit_code_2_with_a_message(
     assert "Traceback" not in found.err
     assert found.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_the_store_should_be_is_wrong_usage(run: Any, archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    found = run("run", str(archive), "--serial", "-o", "notes.txt")
+    assert found.code == 2
+    assert "notes.txt" in found.err
+    assert found.err.strip().endswith("name a folder that can be written to")
 
 
 def test_an_empty_folder_is_no_archive(run: Any, tmp_path: Path) -> None:
@@ -257,7 +285,7 @@ def test_options_become_the_configuration(monkeypatch: pytest.MonkeyPatch, tmp_p
         }
     )  # fmt: skip
     assert stages == STAGES
-    assert cli_module._part(flags["task"]) == (1, 4)
+    assert share_of_units(flags["task"]) == (1, 4)
     assert flags["channels"] == ("*.UGZ",)
 
 
@@ -365,6 +393,13 @@ def share_of(run: Any, archive: Path, share: str, store: str) -> set[str]:
 
     assert run("convert", str(archive), "--serial", "--task", share, "-o", store).code == 0
     return {r.channel for r in Ledger(Path(store) / "ledger").of_stage("convert")}
+
+
+def test_channels_that_the_store_does_not_hold_are_told(run: Any, archive: Path) -> None:
+    assert run("convert", str(archive), "--serial").code == 0
+    found = run("noise", "--serial", "--channels", "ZZ.*")
+    assert "nothing to do: there is nothing to work on for these stages, channels and times" in found.err
+    assert "'gravdask status'" in found.err
 
 
 def test_shares_do_not_depend_on_what_other_jobs_have_done(run: Any, archive: Path) -> None:
@@ -522,7 +557,7 @@ def test_copies_are_told_and_used_once(run: Any, growing: Path) -> None:
     assert f"note: {note}" in run("scan", str(growing)).out
     converted = run("convert", str(growing), "--serial")
     assert f"note: {note}" in converted.err
-    assert "samples are in more than one file" not in converted.err
+    assert "there more than once" not in converted.err
 
 
 def test_an_unchanged_index_is_not_written_again(run: Any, growing: Path, tmp_path: Path) -> None:
@@ -591,10 +626,10 @@ def test_a_disk_that_fails_while_converting_loses_nothing(
             raise OSError(5, "Input/output error")
         return true_open(path, *given, **more)
 
-    def open_source(path: str, *given: Any) -> Any:
+    def open_source(path: str, *given: Any, **more: Any) -> Any:
         with monkeypatch.context() as patch:
             patch.setattr(Path, "open", fails)
-            return true_source(path, *given)
+            return true_source(path, *given, **more)
 
     true_source = convert.open_source
     with monkeypatch.context() as patch:
@@ -610,6 +645,23 @@ def test_a_disk_that_fails_while_converting_loses_nothing(
     assert run("convert", str(growing), "--serial", "-o", "fresh.zarr").code == 0
     healed, fresh = (gravdask.open(p)["XX.AAA.--.UGZ"]["raw"]["record"].values for p in ("gravdask.zarr", "fresh.zarr"))
     np.testing.assert_array_equal(healed, fresh)
+
+
+def test_an_option_that_stops_a_run_is_not_remembered(run: Any, archive: Path, tmp_path: Path) -> None:
+    for wrong in (("--units", "mgall"), ("--stations", "none.csv")):
+        assert run("convert", str(archive), "--serial", *wrong).code == 2
+        assert not (tmp_path / "gravdask.zarr").exists()
+    assert run("convert", str(archive), "--serial").code == 0
+    assert run("convert", str(archive), "--serial", "--stations", "none.csv").code == 2
+    again = run("convert", str(archive), "--serial")
+    assert again.code == 0
+    assert "none.csv" not in again.err
+
+
+def test_channels_that_nothing_fits_are_named(run: Any, archive: Path) -> None:
+    found = run("convert", str(archive), "--serial", "--channels", "ZZ.*")
+    assert found.code == 2
+    assert "no record of the stations * and the channels ZZ.*" in found.err
 
 
 @pytest.mark.slow

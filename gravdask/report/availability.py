@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike, NDArray
 
-from gravdask.archive.availability import merged
+from gravdask.archive.availability import clipped, merged
+from gravdask.errors import ConfigError
 from gravdask.report.style import ACCENT, GRID, INK, MUTED, as_dates, date_axis, dress, new_figure, plain_text
 
+FORMATS = (".png", ".svg", ".pdf")
+"""Endings of a picture's name."""
 MAX_ROWS = 250
 """Channels of one picture; the table holds what is left out."""
 GAP = "#d55e00"
@@ -24,8 +28,17 @@ _WIDTH = 11.0
 _ROW = 0.24
 _COLUMNS = 4000
 """Columns that time is divided into for drawing: gaps narrower than one are marked, but not cut out of the bar."""
-_SHORTEST = 4
+_SHORTEST = 10
 """Length [columns] that the bar of a shorter span is drawn with."""
+_OPEN = 10
+"""Width [columns] that a gap between two long bars is cut out with if it is narrower."""
+_LONG = 30
+"""Length [columns] of a long bar, and of the pieces whose share of samples is shown as a shade between short ones."""
+_SHADES = 8
+_FAINTEST = 0.25
+"""Strength of the colour where there is next to nothing."""
+_MARK = 1.4
+"""Width of the mark of a narrow gap [points]."""
 _NARROW = 12
 """Width of a gap [columns] below which it is marked with a line across."""
 
@@ -55,7 +68,8 @@ def availability_figure(
     Figure or None
         None if there is nothing to draw. A row has its channel's name on the left; on the right the percentage of the
         time from its first to its last sample and the number of gaps. Gaps are left open in the bar and marked below
-        it at least one line wide, so that none of them is too short to be seen.
+        it at least one line wide, so that none of them is too short to be seen. Where samples come and go too often to
+        be drawn apart, the shade says how much of the time has any.
     """
     shown = [name for name, found in spans.items() if len(found)][:MAX_ROWS]
     if not shown:
@@ -89,6 +103,22 @@ def availability_figure(
     return figure
 
 
+def check_picture(path: Path) -> None:
+    """Refuse a place where no picture can be written.
+
+    Raises
+    ------
+    ConfigError
+        If the ending names no known format, or the folder is not there.
+    """
+    if path.suffix.lower() not in FORMATS:
+        msg = f"{path}: a picture is written as {', '.join(FORMATS)}; end its name with one of them"
+        raise ConfigError(msg)
+    if not path.absolute().parent.is_dir():
+        msg = f"{path}: there is no folder {path.absolute().parent} for the picture; make it first"
+        raise ConfigError(msg)
+
+
 def save_availability(path: Path | str, figure: Figure) -> None:
     """Write the picture; the name's ending says in which format."""
     plain_text(figure)
@@ -97,7 +127,7 @@ def save_availability(path: Path | str, figure: Figure) -> None:
 
 def _draw_row(axes: Axes, row: int, found: NDArray[np.int64], column_ns: int) -> None:
     """Draw the bar of a channel and the marks of its gaps."""
-    bars = merged(found, column_ns)
+    bars, shares = _bars(found, column_ns)
     # an hour in thirty years must be seen as well; bars that this makes longer hide no gap, which has its own mark
     bars = as_dates(np.stack([bars[:, 0], np.maximum(bars[:, 1], bars[:, 0] + _SHORTEST * column_ns)], axis=1))
     low, high = row - 0.32, row + 0.2
@@ -110,13 +140,56 @@ def _draw_row(axes: Axes, row: int, found: NDArray[np.int64], column_ns: int) ->
         ],
         axis=1,
     )
-    axes.add_collection(PolyCollection(list(corners), facecolors=ACCENT, edgecolors="none"))
+    strength = (1 - _FAINTEST) * shares[:, None] + _FAINTEST
+    colours = 1 - strength * (1 - np.array(to_rgb(ACCENT)))
+    # pieces of one stretch touch, and a smoothed edge between them would look like a gap
+    axes.add_collection(PolyCollection(list(corners), facecolors=colours, edgecolors="none", antialiaseds=False))
     gaps = merged(np.stack([found[:-1, 1], found[1:, 0]], axis=1), column_ns)
     if len(gaps):
         axes.hlines(np.full(len(gaps), row + 0.32), *as_dates(gaps).T, color=GAP, linewidth=2.2)
         narrow = gaps[gaps[:, 1] - gaps[:, 0] < _NARROW * column_ns]
         if len(narrow):  # a line of its own, for one column of a line along it is easily overlooked
-            axes.vlines(as_dates(narrow.mean(axis=1)), row + 0.24, row + 0.4, color=GAP, linewidth=0.7)
+            axes.vlines(as_dates(narrow.mean(axis=1)), row + 0.24, row + 0.4, color=GAP, linewidth=_MARK)
+
+
+def _bars(found: NDArray[np.int64], column_ns: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Bars to draw, and the share of each that holds samples.
+
+    A narrow gap between two long bars is cut out as wide as can be seen. Where bars and gaps are too narrow to be told
+    from each other they are drawn together. All is cut into pieces of which each has its share of samples.
+    """
+    fine = merged(found, column_ns)
+    room = fine[1:, 0] - fine[:-1, 1]
+    long = fine[:, 1] - fine[:, 0] >= _LONG * column_ns
+    narrow = room < _OPEN * column_ns
+    opened = np.where(narrow & long[1:] & long[:-1], _OPEN * column_ns - room, 0)
+    apart = np.concatenate([[True], ~narrow | (long[1:] & long[:-1])])
+    first = np.flatnonzero(apart)
+    last = np.append(first[1:], len(fine)) - 1
+    bars, shares = [], []
+    for one, other in zip(first.tolist(), last.tolist(), strict=True):
+        begin = fine[one, 0] + (opened[one - 1] // 2 if one else 0)
+        end = fine[other, 1] - (opened[other] // 2 if other < len(opened) else 0)
+        length = max(_LONG * column_ns, 1)
+        edges = [begin, *range(begin + length, end - length // 2, length), end]
+        bars.append(np.stack([edges[:-1], edges[1:]], axis=1))
+        shares.append(np.array([_share(found, piece) for piece in bars[-1]]))
+    return _equal_joined(np.concatenate(bars), np.rint(np.concatenate(shares) * _SHADES) / _SHADES)
+
+
+def _share(found: NDArray[np.int64], piece: NDArray[np.int64]) -> float:
+    """Share of a piece of time that spans cover."""
+    inside = clipped(found, piece[None])
+    return float((inside[:, 1] - inside[:, 0]).sum() / (piece[1] - piece[0]))
+
+
+def _equal_joined(
+    bars: NDArray[np.int64], shares: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Join bars that touch and have the same share."""
+    joins = (bars[1:, 0] == bars[:-1, 1]) & (shares[1:] == shares[:-1])
+    first = np.flatnonzero(np.concatenate([[True], ~joins]))
+    return np.stack([bars[first, 0], bars[np.append(first[1:], len(bars)) - 1, 1]], axis=1), shares[first]
 
 
 def _draw_bad(axes: Axes, row: int, times: NDArray[np.int64], limits: tuple[int, int]) -> None:
@@ -143,7 +216,7 @@ def _write_sums(axes: Axes, found: list[NDArray[np.int64]]) -> None:
 def _explain(axes: Axes, title: str) -> None:
     """Put title and legend above the rows."""
     handles = [
-        Patch(color=ACCENT, label="samples"),
+        Patch(color=ACCENT, label="samples (paler: only a part of the time)"),
         Line2D([], [], color=GAP, linewidth=2.2, label="gap"),
         Line2D([], [], color=BAD, marker="x", linestyle="none", markersize=4, label="file that cannot be used"),
     ]

@@ -2,7 +2,8 @@
 
 A unit sums normal equations over one shard of days, month by month; the sums of all units merge to one estimate a
 channel, stored under ``preprocess`` and in the ledger. The first estimate stays until a refit is asked for: later
-stages read it, and a new day must not change what an old frame was made from.
+stages read it, and a new day must not change what an old frame was made from. Where the record has outgrown it or
+changed underneath it, a note says so.
 
 Beside it stand what does follow every new day, for no frame is made from it: the estimates of each month (a check of
 the instrument's calibration) and the steps that the record seems to have; and the sizes of the steps that the
@@ -38,6 +39,7 @@ from gravdask.preprocess.steps import (
 from gravdask.preprocess.tides import TideModel, tide
 from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task, unit_of
 from gravdask.stages.channels import Channel, RecordReader
+from gravdask.stages.estimate_age import age_notes, months_of
 from gravdask.stages.noise import day_cells, identity, span_of_days
 from gravdask.store.layout import open_root, put_table
 from gravdask.store.ledger import Record
@@ -259,12 +261,15 @@ def _merge(context: Context, name: str, units: list[Record], source: str, frozen
     notes: list[str] = beside["notes"]
     estimate: dict[str, float | None] = {}
     if frozen is not None:
+        beside |= {"made_from": frozen.info["made_from"]} if "made_from" in frozen.info else {}
         estimate = {k: v for k, v in frozen.info.items() if k not in beside}
+        notes += age_notes(name, frozen.info, months)
     else:
         result = months.total().finalize()
         days, least = sum(len(r.cells) for r in units), context.config.fit.min_days
         if result.days >= least:
             estimate = {k: v if np.isfinite(v) else None for k, v in asdict(result).items()}
+            beside["made_from"] = months_of(months)
         elif days >= least:
             notes.append(
                 f"{name}: on {days - result.days} of {days} days the record moves from hour to hour far more than "

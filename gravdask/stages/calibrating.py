@@ -31,6 +31,8 @@ NO_MOTION = frozenset(
     | {"A", "T", "NT", "M/M", "STRAIN"}
 )
 """Units of sensors beside the ground's motion: temperature, tilt, humidity, current, magnetic field, strain."""
+_GROUND_MOTION = frozenset("GHLMN")
+"""Instrument letters of SEED codes that nothing but gravimeters and seismometers have."""
 _VOLTS = frozenset({"V", "VOLT", "VOLTS"})
 _MOST_SPANS = 3
 
@@ -144,7 +146,31 @@ def _file_unit(plan: ChannelPlan, notes: list[str]) -> tuple[str, Unit | None]:
         if plan.kind != "other":
             notes.append(f"{plan.name}: {error}; its record stays in the numbers of the source")
         unit = None
+    if unit is not None and _cannot_be(plan, unit, notes):
+        return "", None
     return stated, unit if unit is not None and unit.kind != "counts" else None
+
+
+def _cannot_be(plan: ChannelPlan, unit: Unit, notes: list[str]) -> bool:
+    """Whether a channel cannot be in a unit by its name: a seismometer's numbers are no air pressure.
+
+    The unit that is meant for channels whose files state none reaches all of them.
+    """
+    if plan.stated.first("kind") is not None or plan.stated.first("unit") is not None:
+        return False
+    motion = ChannelId.parse(plan.name.split("@")[0]).code[1:2] in _GROUND_MOTION and plan.kind in {
+        "gravity",
+        "seismic",
+    }
+    if not (motion and unit.kind == "pressure"):
+        return False
+    what = "gravimeter" if plan.kind == "gravity" else "seismometer"
+    notes.append(
+        f"{plan.name}: unit conflict: archive.units (--units) or its files state {unit.name}, a unit of air pressure, "
+        f"but by its code it is a {what}; {unit.name} is not used. State the unit of such channels there (m/s2, mGal, "
+        "counts), and that of barometers in [[archive.channels]]"
+    )
+    return True
 
 
 def _unused(plan: ChannelPlan, table: StationTable, identity: ChannelId, own: Unit) -> list[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.config import PreprocessConfig
 from gravdask.preprocess.clipping import flat_tops, over_limit
 from gravdask.preprocess.decimate import factor_between
 from gravdask.preprocess.deconvolution import filter_span, velocity_filter
-from gravdask.stages.channels import RecordReader
+from gravdask.stages.channels import Channel, RecordReader
 
 Array = NDArray[np.float64]
 
@@ -59,6 +60,26 @@ def clipped_frames(
     return flags
 
 
+def limit_note(channel: Channel, settings: PreprocessConfig) -> str:
+    """Why a velocity limit that is stated of a channel is not looked at, '' if it is or none is stated."""
+    recorded = channel.record
+    if not recorded.velocity_limit:
+        return ""
+    if not settings.clipping:
+        return f"{recorded.name}: its velocity_limit is not looked at: preprocess.clipping is off"
+    if _has_velocity(recorded) or recorded.quantity in {"velocity", "acceleration"}:
+        return ""
+    return (
+        f"{recorded.name}: its velocity_limit is not looked at: its record is in {recorded.quantity} and no response "
+        "to velocity is known; give its metadata, or state unit and scale in [[archive.channels]]"
+    )
+
+
+def _has_velocity(recorded: Channel) -> bool:
+    """Whether a response says what a channel's numbers are in ground velocity."""
+    return recorded.kind == "seismic" and any(e.of_velocity for e in recorded.responses)
+
+
 def _centred(values: Array) -> Array:
     """Values of a frame without their level."""
     present = values[np.isfinite(values)]
@@ -75,7 +96,7 @@ def _velocity(reader: RecordReader, numbers: Array, start: int) -> Array | None:
     if not recorded.velocity_limit:
         return None
     stop = start + numbers.size
-    if recorded.kind == "seismic" and any(e.of_velocity for e in recorded.responses):
+    if _has_velocity(recorded):
         times = recorded.times_ns(start, stop)
         speeds = np.full(numbers.shape, np.nan)
         for epoch in recorded.responses:

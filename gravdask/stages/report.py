@@ -19,7 +19,7 @@ from gravdask.report.page import build_report
 from gravdask.report.tables import write_csv_tables
 from gravdask.stages.base import VERSIONS, Context
 from gravdask.stages.calibrate import estimate_of, remarks
-from gravdask.stages.channels import Channel
+from gravdask.stages.channels import Channel, response_fault
 from gravdask.stages.classify import models_of
 from gravdask.stages.frames import Network, read_network
 from gravdask.stages.interpret import load_table
@@ -85,7 +85,7 @@ def run(context: Context, summary: pd.DataFrame, plan: list[str], notes: list[st
         store=context.store.name,
         stations=stations,
         snm=snm,
-        noise_refused={c.name: reason for c in context.signals() if (reason := refusal(c))},
+        noise_refused=noise_refused(context),
         preprocessed=preprocessed(context),
         monthly=monthly(context),
         models=sections,
@@ -105,6 +105,13 @@ def run(context: Context, summary: pd.DataFrame, plan: list[str], notes: list[st
             columns=["channel", "start_ns", "end_ns", "component", "label", "frames", "mean_posterior"]
         )
     write_csv_tables(folder, snm=snm, intervals=joined, events=event_table, quarantine=quarantine)
+
+
+def noise_refused(context: Context) -> dict[str, str]:
+    """Why channels have no noise magnitudes, in the words of the stage and by the settings that it goes by."""
+    settings = context.config.preprocess
+    found = ((c.name, response_fault(c, settings) or refusal(c, settings=settings)) for c in context.signals())
+    return {name: reason for name, reason in found if reason}
 
 
 def _title(channels: list[Channel]) -> str:

@@ -22,7 +22,7 @@ from gravdask.scattering import ScatteringNetwork
 from gravdask.scattering.blocks import segment_window
 from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task
 from gravdask.stages.channels import Channel, RecordReader, chain_of, feature_channel, response_fault
-from gravdask.stages.clipped import FLAT_TOP, OVER_LIMIT, clipped_frames
+from gravdask.stages.clipped import FLAT_TOP, OVER_LIMIT, clipped_frames, limit_note
 from gravdask.stages.noise import span_cells, treatment
 from gravdask.store.layout import create_array, open_root, put_table, read_span, sub_array, write_unit
 from gravdask.store.ledger import Record
@@ -62,6 +62,8 @@ def plan(context: Context) -> Plan:
         settings = _settings(network, context.config.scattering.min_valid, reader)
         if fault := response_fault(recorded, context.config.preprocess):
             notes.append(f"{channel.name}: its response is left in its record: {fault}")
+        if unused := limit_note(recorded, context.config.preprocess):
+            notes.append(unused)
         segments = _segments(context, channel, network)
         cells = span_cells(context, channel, segments, partial(segment_window, network), beside=1)
         units = group_cells(cells, partial(_units_of, network, blocks))

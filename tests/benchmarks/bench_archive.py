@@ -6,8 +6,9 @@ import argparse
 import importlib
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections import Counter
@@ -142,9 +143,7 @@ def measure_rescan(folder: Path, count: int) -> None:
     assert len(again.files) == count
     assert again.traces.equals(index.traces)
     load, rescan = (sorted(times)[1] for times in ([seconds for _, seconds in loads], scans))
-    say(
-        f"{count} files: first scan {first:.1f} s; nothing changed: loading the index {load:.2f} s, scan {rescan:.2f} s\n"
-    )
+    say(f"{count} files: first scan {first:.1f} s; unchanged: loading the index {load:.2f} s, scan {rescan:.2f} s\n")
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:
@@ -248,28 +247,30 @@ def _as_empty(task: Task) -> Record:
 
 
 def measure_memory(folder: Path, archives: dict[str, Path]) -> None:
-    """High-water marks of the one worker process of a local cluster that converts."""
+    """High-water marks of the one worker process of a local cluster that converts, started from the command line."""
     rows = []
+    layout = "\n".join(f"{key} = {value!r}".replace("(", "[") for key, value in makers.TABLE.items())
+    (folder / "memory.toml").write_text(f"[[archive.tables]]\n{layout}\n")
     for name, archive in archives.items():
         store = folder / "worker.zarr"
         shutil.rmtree(store, ignore_errors=True)
-        most: dict[int, int] = {}
-        done = threading.Event()
-        watch = threading.Thread(target=_watch, args=(most, done))
-        watch.start()
-        try:
-            run(archive, store, "convert", cluster={"kind": "local", "workers": 1})
-        finally:
-            done.set()
-            watch.join()
+        words = ["convert", str(archive), "-c", str(folder / "memory.toml"), "-o", str(store), "--workers", "1"]
+        with subprocess.Popen(
+            [sys.executable, "-m", "gravdask", *words, "--units", "nm/s2"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as client:
+            most = _watch(client)
+        assert client.returncode == 0, client.returncode
         rows.append([name, f"{max(most.values()) / 1024:.0f} MiB"])
     say("Memory (VmHWM) of a worker process that converts, Dask and all imports included")
     table(["", "most"], rows)
 
 
-def _watch(most: dict[int, int], done: threading.Event) -> None:
-    """Keep the high-water marks [KiB] of all processes that this one started, by their numbers."""
-    while not done.wait(0.1):
+def _watch(client: subprocess.Popen[bytes]) -> dict[int, int]:
+    """High-water marks [KiB] of all processes that a process started, by their numbers, until it ends."""
+    most: dict[int, int] = {}
+    while client.poll() is None:
         parents, marks = {}, {}
         for status in Path("/proc").glob("[0-9]*/status"):
             with suppress(OSError):
@@ -278,10 +279,12 @@ def _watch(most: dict[int, int], done: threading.Event) -> None:
                 parents[number], marks[number] = int(fields["PPid"]), int(fields.get("VmHWM", "0").split()[0])
         for number, mark in marks.items():
             above = parents.get(number, 0)
-            while above not in (0, 1, os.getpid()):
+            while above not in (0, 1, client.pid):
                 above = parents.get(above, 0)
-            if above == os.getpid():
+            if above == client.pid:
                 most[number] = max(most.get(number, 0), mark)
+        time.sleep(0.05)
+    return most
 
 
 def main() -> None:

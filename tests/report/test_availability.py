@@ -86,6 +86,44 @@ def test_an_hour_in_thirty_years_is_seen() -> None:
     assert (np.diff(columns) > 100).sum() >= 2
 
 
+def wide_runs(mask: np.ndarray, least: int) -> int:
+    """Runs of at least so many true values between others."""
+    edges = np.flatnonzero(np.diff(mask.astype(int), prepend=0, append=0)).reshape(-1, 2)
+    return int((np.diff(edges, axis=1) >= least).sum())
+
+
+def test_single_days_in_ten_years_are_as_wide_as_can_be_seen() -> None:
+    found = {
+        "XX.GAPS.--.UGZ": spans((0, 701), (702, 1500), (1501, 1532), (1533, 3650)),
+        "XX.DAYS.--.UGZ": spans((0, 1), (900, 901), (2000, 2001), (3000, 3001), (3649, 3650)),
+    }
+    figure = availability_figure(found)
+    assert figure is not None
+    picture = pixels(figure)
+    blue = np.abs(picture - np.array([0x0A, 0x5C, 0x8F])).max(axis=2) < 60
+    rows = np.flatnonzero(blue.sum(axis=1) > 1000)
+    line = blue[rows[len(rows) // 2]]
+    inside = np.flatnonzero(line)
+    assert wide_runs(~line[inside[0] : inside[-1] + 1], 2) == 3
+    days = np.flatnonzero(blue[rows[-1] + 8 :].sum(axis=1) > 8) + rows[-1] + 8
+    assert wide_runs(blue[days[len(days) // 2]], 2) == 5
+
+
+def test_samples_that_come_and_go_are_paler() -> None:
+    days = np.arange(3650)
+    half = np.stack([days, days + np.where(days < 1800, 0.5, 1)], axis=1)
+    figure = availability_figure({"XX.A.--.UGZ": spans(*half), "XX.B.--.UGZ": spans((0, 3650))})
+    assert figure is not None
+    (one, two) = [c for c in figure.axes[0].collections if isinstance(c, PolyCollection)]
+    pieces, colours = bars(figure)[0], one.get_facecolor()
+    np.testing.assert_allclose(pieces[1:, 0], pieces[:-1, 1])
+    np.testing.assert_allclose(
+        [pieces[0, 0], pieces[0, 1], pieces[-1, 0], pieces[-1, 1]], [0, 1800, 1800, 3650], atol=60
+    )
+    assert (colours[0, :3] > colours[-1, :3] + 0.1).all()
+    assert np.array_equal(colours[-1], two.get_facecolor()[0])
+
+
 def test_no_line_of_the_grid_looks_like_a_gap() -> None:
     figure = availability_figure({"XX.A.--.UGZ": spans((0, 3650))})
     assert figure is not None

@@ -14,8 +14,8 @@ import xarray as xr
 
 from gravdask.cli import make_config
 from gravdask.config import Config
+from gravdask.errors import PreprocessError
 from gravdask.pipeline import run
-from gravdask.preprocess.errors import PreprocessError
 from gravdask.preprocess.tides import tide
 from gravdask.stages import calibrate
 from gravdask.stages.base import Context

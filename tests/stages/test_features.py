@@ -21,10 +21,12 @@ from gravdask.pipeline import run
 from gravdask.preprocess.response import DigitalStage, ResponseEpoch
 from gravdask.preprocess.tides import tide
 from gravdask.progress import Progress
+from gravdask.stages import noise, scatter
 from gravdask.stages.base import Context
 from gravdask.stages.channels import Calibration, Channel, RecordReader, feature_channel, reach_of
-from gravdask.stages.clipped import FLAT_TOP, OVER_LIMIT, clipped_frames
+from gravdask.stages.clipped import FLAT_TOP, OVER_LIMIT, clipped_frames, limit_note
 from gravdask.stages.noise import daily_series, identity, refusal, span_cells, treatment
+from gravdask.stages.report import noise_refused
 from gravdask.stages.scatter import network_for
 from gravdask.store.layout import create_array, missing_value, open_root, read_span, sub_array
 from gravdask.store.ledger import Ledger
@@ -306,6 +308,44 @@ def test_the_velocity_limit_whatever_the_record_holds(tmp_path: Path, what: str)
     expected = [] if what == "counts" else list(range(24, 36))
     assert set(np.flatnonzero(flags & OVER_LIMIT)) >= set(expected)
     assert set(np.flatnonzero(flags & OVER_LIMIT)) <= {e + d for e in expected for d in (-1, 0, 1)}
+
+
+def test_a_limit_that_is_not_looked_at_is_told(tmp_path: Path) -> None:
+    settings = PreprocessConfig()
+    counts = channel_of(Rate(1, 1), quantity="counts", calibrations=(), velocity_limit=1e6)
+    note = limit_note(counts, settings)
+    assert note.startswith(f"{NAME}: its velocity_limit is not looked at: its record is in counts")
+    assert "give its metadata, or state unit and scale" in note
+    config = build_config({"store": {"path": str(tmp_path / "x.zarr")}})
+    context = Context(config, Ledger(config.store_path / "ledger"), Progress())
+    context.channels = {NAME: counts}
+    assert note in scatter.plan(context).notes
+    off = limit_note(channel_of(Rate(1, 1), velocity_limit=1e6), PreprocessConfig(clipping=False))
+    assert off.endswith("preprocess.clipping is off")
+    for used in (
+        replace(counts, velocity_limit=None),
+        replace(counts, responses=(RESPONSE,)),
+        channel_of(Rate(1, 1), velocity_limit=1e6),
+        replace(counts, quantity="acceleration"),
+    ):
+        assert limit_note(feature_channel(used, settings), settings) == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [({}, ""), ({"response": False}, "is in velocity"), ({"band": [0.6, 0.0]}, "band")],
+)
+def test_the_report_refuses_noise_for_the_reason_of_the_stage(
+    tmp_path: Path, keys: dict[str, Any], reason: str
+) -> None:
+    config = build_config({"store": {"path": str(tmp_path / "x.zarr")}, "preprocess": keys})
+    context = Context(config, Ledger(config.store_path / "ledger"), Progress())
+    context.channels = {NAME: channel_of(Rate(1, 1), responses=(RESPONSE,))}
+    told = noise.plan(context).notes
+    found = noise_refused(context)
+    assert len(told) == len(found) == bool(reason)
+    for text in (*told, *found.values()):
+        assert reason in text
 
 
 # --- through the stages -----------------------------------------------------------------------------------------------
