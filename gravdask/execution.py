@@ -8,13 +8,14 @@ unit is caught is `guarded`: there it becomes a finding of that unit, and the ru
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import tempfile
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol, TypeVar
@@ -172,6 +173,7 @@ class DaskRunner:
             If the scheduler has no worker.
         """
         if self._client is None:
+            self._stack.enter_context(_without_bare_tracebacks())
             client = self._connect()
             for attempt in range(PLUGIN_ATTEMPTS):
                 try:
@@ -282,11 +284,27 @@ class DaskRunner:
 
     def close(self) -> None:
         """Stop the workers that were started here; leave others as they were found."""
-        if self._client is not None and self._settings.kind == "address":
-            with suppress(OSError, ValueError):
+        if self._client is not None and self._settings.kind == "address" and self._client.status == "running":
+            with suppress(OSError, ValueError, RuntimeError):  # the scheduler may go just now
                 self._client.unregister_worker_plugin(PLUGIN)
         self._client = None
         self._stack.close()
+
+
+@contextmanager
+def _without_bare_tracebacks() -> Iterator[None]:
+    """Keep Dask's client from writing out its own cancelled tasks, which say nothing, when its scheduler is gone."""
+    log = logging.getLogger("distributed.client")
+
+    def worth_saying(record: logging.LogRecord) -> bool:
+        """Whether a message is more than a traceback."""
+        return bool(record.getMessage().strip())
+
+    log.addFilter(worth_saying)
+    try:
+        yield
+    finally:
+        log.removeFilter(worth_saying)
 
 
 def _one_thread_plugin() -> Any:  # noqa: ANN401

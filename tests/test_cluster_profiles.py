@@ -194,6 +194,35 @@ def test_a_run_at_an_address_gives_the_same_bits_and_leaves_the_scheduler_alone(
     assert f"nothing to do: all {units} units are up to date" in again.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["with the first units", "with the noise done"])
+def test_a_killed_scheduler_ends_the_run_and_the_next_goes_on(
+    simulated: tuple[Path, int], tmp_path: Path, scheduler: tuple[str, list[subprocess.Popen[bytes]]], moment: str
+) -> None:
+    address, processes = scheduler
+    folder, units = simulated
+    store = tmp_path / "killed.zarr"
+    config = configuration(folder, store, f'[cluster]\nkind = "address"\naddress = "{address}"\n')
+    with ExitStack() as stack:
+        client = start(stack, [sys.executable, "-m", "gravdask", "run", "-c", str(config)], tmp_path / "client.log")
+        log = tmp_path / "client.log"
+        if moment == "with the first units":
+            wait_until(lambda: "2 workers" in log.read_text(), "the workers")
+        else:
+            wait_until(lambda: any(store.glob("ledger/noise/*.jsonl")), "a record of the noise")
+        assert client.poll() is None
+        processes[0].kill()
+        assert client.wait(180) == 3
+    said = (tmp_path / "client.log").read_text()
+    assert "the scheduler is gone or the work was cancelled; run again to continue" in said
+    assert "Traceback" not in said
+    config = configuration(folder, store, '[cluster]\nkind = "serial"\n')
+    again = gravdask_run(config)
+    assert again.returncode == 0, again.stderr
+    assert_same_results(store, folder / "serial.zarr")
+    assert f"all {units} units are up to date" in gravdask_run(config).stderr
+
+
 @pytest.fixture
 def allocation(simulated: tuple[Path, int], tmp_path: Path) -> tuple[list[str], dict[str, str], Path]:
     """Command, environment and store of the job script; its launcher starts the command twice, as srun would."""

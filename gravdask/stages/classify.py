@@ -150,8 +150,8 @@ def work(task: Task) -> Record:
             component[valid] = model.mixture.predict(rows[valid])
             posterior[valid] = model.mixture.predict_proba(rows[valid])
             likelihood[valid] = model.mixture.score_samples(rows[valid])
-    write_unit(sub_array(root, f"{task.channel}/classes/component"), start, component)
+    size = write_unit(sub_array(root, f"{task.channel}/classes/component"), start, component)
     write_unit(sub_array(root, f"{task.channel}/classes/posterior"), start, posterior)
     write_unit(sub_array(root, f"{task.channel}/classes/log_likelihood"), start, likelihood)
-    info = {"settings": payload["settings"], "frames": int((component >= 0).sum())}
+    info = {"settings": payload["settings"], "frames": int((component >= 0).sum()), "bytes": size}
     return task.record("done" if task.cells else "empty", info=info, seconds=time.monotonic() - begun)

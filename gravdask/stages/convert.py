@@ -109,13 +109,14 @@ def work(task: Task) -> Record:
     for chunk in () if payload["fresh"] else left:
         part = slice(chunk * blocks.chunk - start, (chunk + 1) * blocks.chunk - start)
         samples[part] = read_span(array, chunk * blocks.chunk, (chunk + 1) * blocks.chunk)
-    write_unit(array, start, samples)
+    size = write_unit(array, start, samples)
     content = _content(samples, blocks.chunk, start, missing)
     return task.without(left).record(
         "done" if content else "empty",
         content=content,
         info={
             "settings": payload["settings"],
+            "bytes": size,
             "problems": problems,
             "overlapping": merger.overlapping,
             "differing": merger.differing,

@@ -235,10 +235,9 @@ def work(task: Task) -> Record:
     for day in task.stale:
         for name, number in _day(reader, day, task.payload["noise"], str(day) in task.cells).items():
             values[name][day - start] = _storable(number)
-    for name, array in arrays.items():
-        write_unit(array, start, values[name])
+    sizes = {name: write_unit(array, start, values[name]) for name, array in arrays.items()}
     measured = int(np.isfinite(values["snm"]).sum())
-    info = {"settings": task.payload["settings"], "days": measured}
+    info = {"settings": task.payload["settings"], "days": measured, "bytes": sizes["snm"]}
     return task.record("done" if task.cells else "empty", info=info, seconds=time.monotonic() - begun)
 
 

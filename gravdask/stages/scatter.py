@@ -146,13 +146,13 @@ def work(task: Task) -> Record:
         flags[low - start : high - start] = clipped_frames(
             reader, network.frame_samples, low, high, share[low - first :]
         )
-    write_unit(coefficients, start, values)
+    size = write_unit(coefficients, start, values)
     write_unit(valid, start, fractions)
     write_unit(clipped, start, flags)
     frames = int(np.isfinite(values[:, 0]).sum())
     present = np.flatnonzero(fractions > 0)
     extent = [int(start + present[0]), int(start + present[-1] + 1)] if present.size else []
-    info = {"settings": task.payload["settings"], "frames": frames, "extent": extent}
+    info = {"settings": task.payload["settings"], "frames": frames, "extent": extent, "bytes": size}
     if flags.any():
         info["clipped"] = int(np.count_nonzero(flags))
     return task.record("done" if task.cells else "empty", info=info, seconds=time.monotonic() - begun)

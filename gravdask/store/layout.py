@@ -176,8 +176,8 @@ def put_table(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple[st
     )
 
 
-def write_unit(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> None:
-    """Write whole shards, and only whole shards.
+def write_unit(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> int | None:
+    """Write whole shards, and only whole shards; gives the bytes that they take, None if only Zarr knows.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def write_unit(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> None
     if array.read_only:  # a faster codec pipeline would not look at that
         msg = f"{array.path}: the store was opened to be read; it is read-only here"
         raise ValueError(msg)
-    write_shards(array, start, values)
+    return write_shards(array, start, values)
 
 
 def read_span(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:

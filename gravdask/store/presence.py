@@ -1,7 +1,8 @@
-"""Which shards are really there: a record of a finished unit is believed only while its shard exists.
+"""Which shards are really there: a record of a finished unit is believed only while its shard is as it was written.
 
-Shards that hold nothing are never written by Zarr, so only records that speak of values are held against the store.
-A folder is listed array by array, a bucket once as a whole, a thousand objects a request.
+Shards that hold nothing are never written by Zarr, so only records that speak of values are held against the store, and
+against the size that they state: a copy that broke off or a power cut leaves a part. A folder is listed array by array,
+a bucket once as a whole, a thousand objects a request.
 """
 
 from __future__ import annotations
@@ -33,18 +34,20 @@ class Presence:
 
     def __init__(self, store: Place) -> None:
         self._store = store
-        self._units: dict[str, set[int]] | None = None if store.local is None else {}
+        self._sizes: dict[str, dict[int, int]] | None = None if store.local is None else {}
         self.lost: list[str] = []
 
     def lacks(self, record: Record) -> bool:
-        """Whether the shard of a finished unit that holds values is gone or empty; it is then added to ``lost``."""
+        """Whether the shard of a finished unit that holds values is gone or cut; it is then added to ``lost``."""
         array = WITNESS.get(record.stage)
         values = record.content if record.stage == "convert" else record.info.get(_VALUES.get(record.stage, ""), 0)
         if array is None or not values or record.status != "done":
             return False
-        path = f"{record.channel}/{array}"
-        # What is not in the list may have been written since it was made.
-        if record.unit in self._listed(path) or self._there(path, record.unit):
+        path, stated = f"{record.channel}/{array}", record.info.get("bytes")
+        size = self._listed(path).get(record.unit, 0)
+        if not (size and stated in {None, size}):
+            size = self._size(path, record.unit)  # it may have been written since the list was made
+        if size and stated in {None, size}:
             return False
         self.lost.append(f"{path} unit {record.unit}")
         return True
@@ -55,23 +58,26 @@ class Presence:
         if not lost:
             return []
         more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-        return [f"{len(lost)} shards are gone from the store and are made again: {', '.join(lost[:3])}{more}"]
+        return [
+            f"{len(lost)} shards are gone from the store, or not as they were written, and are made again: "
+            f"{', '.join(lost[:3])}{more}"
+        ]
 
-    def _listed(self, path: str) -> set[int]:
-        """Units of an array whose shards hold something."""
-        if self._units is None:
-            self._units = {}
+    def _listed(self, path: str) -> dict[int, int]:
+        """Sizes [bytes] of the shards of an array."""
+        if self._sizes is None:
+            self._sizes = {}
             for entry in self._store.walk():
-                match = _SHARD.match(entry.name) if entry.size else None
+                match = _SHARD.match(entry.name)
                 if match:
-                    self._units.setdefault(match["array"], set()).add(int(match["unit"]))
-        if path not in self._units and self._store.local is not None:
-            found = (e.name.split("/")[0] for e in (self._store / path / "c").walk() if e.size)
-            self._units[path] = {int(name) for name in found if name.isdigit()}
-        return self._units.get(path, set())
+                    self._sizes.setdefault(match["array"], {})[int(match["unit"])] = entry.size
+        if path not in self._sizes and self._store.local is not None:
+            found = ((e.name.split("/")[0], e.size) for e in (self._store / path / "c").walk())
+            self._sizes[path] = {int(name): size for name, size in found if name.isdigit()}
+        return self._sizes.get(path, {})
 
-    def _there(self, path: str, unit: int) -> bool:
-        """Whether a shard holds something now."""
+    def _size(self, path: str, unit: int) -> int:
+        """Size [bytes] of a shard as it is now, 0 if it is not there."""
         place = self._store / path / "c" / str(unit)
         own = place.stat()
-        return bool(own is not None and own.size) or any(e.size for e in place.walk())
+        return own.size if own is not None and own.size else max((e.size for e in place.walk()), default=0)

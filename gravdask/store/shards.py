@@ -183,7 +183,7 @@ def _alike(values: NDArray[Any], fill: np.generic) -> Iterator[NDArray[np.bool_]
             yield part == fill
 
 
-def write_shards(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> None:
+def write_shards(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> int | None:
     """Write whole shards of an array through its own store, each in one step; one that holds nothing is deleted.
 
     Parameters
@@ -194,12 +194,17 @@ def write_shards(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> No
         First item; it and the length of the values are multiples of a shard.
     values
         Shape (n, *tail).
+
+    Returns
+    -------
+    size
+        Bytes written; None where Zarr wrote them.
     """
     form = ShardForm.of(array)
     if form is None or array.shards is None:
         array[start : start + len(values)] = values
-        return
-    length, buffer = array.shards[0], default_buffer_prototype().buffer
+        return None
+    length, buffer, size = array.shards[0], default_buffer_prototype().buffer, 0
     for offset in range(0, len(values), length):
         target = _place(array, (start + offset) // length)
         shard = form.encode(values[offset : offset + length], array.chunks[0])
@@ -207,6 +212,8 @@ def write_shards(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> No
             shard = shard.copy()  # it keeps what it is given, and need not keep the room around it
         # The loop that runs this is Zarr's own: a notebook has another one in the calling thread already.
         sync(target.delete() if shard is None else target.set(buffer.from_array_like(shard)))
+        size += 0 if shard is None else shard.size
+    return size
 
 
 def read_shard(array: zarr.Array[Any], start: int) -> NDArray[Any]:
