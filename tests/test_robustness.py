@@ -711,24 +711,29 @@ def test_a_damaged_index_is_made_again(gravdask: Gravdask, archive: Path, store:
     result.says("scanning anew", "nothing to do")
 
 
-@pytest.mark.parametrize("damage", ["cut", "removed"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "removed"])
 def test_a_damaged_chunk_of_the_record_is_an_error_of_that_channel(
     gravdask: Gravdask, archive: Path, store: Path, damage: str
 ) -> None:
-    """A shard that bit-rot or a full disk cut off is a finding of its units, not the end of the run."""
+    """A shard that is cut or gone is made again; one that bit-rot changed is a finding of its units, not the end."""
     write(archive / "other.mseed", noise(9), name=BAD)
     options = ("-o", store, *SMALL, "--units", "nm/s2")
     assert gravdask("run", archive, *options, "--stages", "convert").code == 0
     (shard,) = (p for p in (store / BAD / "raw" / "record" / "c").rglob("*") if p.is_file())
-    if damage == "cut":
-        shard.write_bytes(shard.read_bytes()[:5000])
-    else:
+    content = shard.read_bytes()
+    if damage == "removed":
         shard.unlink()
+    else:
+        shard.write_bytes(content[:5000] + (bytes(len(content) - 5000) if damage == "flipped" else b""))
     result = gravdask("run", archive, *options)
     result.says("report: ")
     good_is_whole(store)
-    if damage == "cut":
+    if damage == "flipped":
         assert result.code == 1
         result.says("quarantined: ", BAD)
+    else:
+        assert result.code == 0
+        result.says("1 shards are gone from the store, or not as they were written")
+        assert shard.read_bytes() == content
     component = sub_array(open_root(store), f"{GOOD}/classes/component")
     assert (read_span(component, FIRST // FRAME, (FIRST + COUNT) // FRAME) >= 0).sum() > 30
