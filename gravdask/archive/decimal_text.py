@@ -5,6 +5,7 @@ The text is an array of bytes. One compiled pass finds the words of its rows, an
 
 from __future__ import annotations
 
+import csv
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -198,7 +199,7 @@ def _first_columns(data: bytes, separator: int | None) -> int:
         end = data.find(b"\n", at) + 1 or len(data)
         line = data[at:end]
         if separator is not None and (separator in line or line.strip(bytes(number_kernels.BLANKS) + b"\n")):
-            return line.count(separator) + 1
+            return len(next(csv.reader([line.decode("latin-1")], delimiter=chr(separator), skipinitialspace=True)))
         words = len(line.replace(b"\x1a", b" ").split()) if separator is None else 0
         if words:
             return words

@@ -180,5 +180,6 @@ def _extent(file: BinaryIO, first: Divider, closing: list[Divider], after: Divid
         lost = sum(len(ROW.findall(block)) for block in line_blocks(file, until))
     else:  # no line ends it: the last line before the next block is that one's instrument
         stop = max(after.before_start, first.stop) if after else size
-    title = first.before if first.begins else b""
+    # Where blocks follow each other without a line between them, the line before is the end of the last one.
+    title = first.before if first.begins and not _DIVIDER.match(first.before) else b""
     return Extent(title, first.text if first.begins else b"", first.line, first.stop, stop, lost, lost_line)

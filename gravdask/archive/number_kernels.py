@@ -17,6 +17,7 @@ CONTROL = -1
 """Instead of the columns of a row: there is a character that no text has."""
 BLANKS = (9, 13, 32, 34, 39)
 """Tabulator, return, blank and both quotation marks: taken off both ends of a field."""
+QUOTE = 34
 _DIGEST = source_digest(__package__, ("number_kernels",))
 _YEARS = (1900, 2150)
 _ISO_MARKS = (4, 7, 10, 13, 16, 19)
@@ -107,6 +108,8 @@ def _find_fields(
 ) -> tuple[int, int, int, bool]:
     """Find the fields of a text between separators, without the blanks and quotation marks at their ends.
 
+    Between double quotation marks around a whole field a separator is a character like others (RFC 4180).
+
     Parameters
     ----------
     separator
@@ -120,10 +123,14 @@ def _find_fields(
         As those of words.
     """
     row, column, line, begin = 0, 0, 0, 0
+    quoted, started = False, False
     for at in range(text.size + 1):
         ended = at == text.size
-        if not ended and text[at] != separator and text[at] != 10:
+        if not ended and text[at] != 10 and (text[at] != separator or quoted):
+            quoted = text[at] == QUOTE and not started if not quoted else text[at] != QUOTE
+            started |= text[at] != 32
             continue
+        quoted, started = False, False
         first, last = begin, at
         while first < last and text[first] in BLANKS:
             first += 1

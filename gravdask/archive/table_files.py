@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -89,6 +90,7 @@ def _columns(source: Source, layout: TableFormat, names: tuple[str, ...], count:
         number = int(column) - 1 if column.isdecimal() else -1
         if not 0 <= number < count:
             known = f"its columns are {', '.join(names)}" if names else f"it has {count} columns"
+            known += " (header_rows counts comments and empty lines, too)" if names else ""
             what = f"has no column {column!r}: {known}"
             raise DamagedFileError(source.path, None, what, "correct the layout under [[archive.tables]]")
         return number
@@ -141,14 +143,15 @@ def _read_table(source: Source, layout: TableFormat, file: BinaryIO) -> _Table:
     offset = layout.clock_offset_s
     if offset is None:
         offset = 0.0 if utc else source.options.clock_offset_s
-    notes = [*(_odd_names(layout, names, count or 0) if odd else []), *cut_notes(cut)]
+    if odd:
+        _refuse_odd_names(path, layout, names, count or 0)
     return _Table(
         stations=np.concatenate(parts.stations),
         names=tuple(codes) or (_station(source, layout),),
         times_ns=np.concatenate(parts.times) - round(offset * SECOND_NS),
         lines=np.concatenate(parts.lines),
         columns=_values(source, layout, columns, parts.numbers),
-        notes=notes,
+        notes=cut_notes(cut),
     )
 
 
@@ -189,17 +192,17 @@ def _named(names: tuple[str, ...], place: int) -> Iterator[None]:
         raise RaggedTextError(error.line, f"{found} in column {place + 1}{name}, expected a number{comma}") from error
 
 
-def _odd_names(layout: TableFormat, names: tuple[str, ...], columns: int) -> list[Note]:
-    """Note on rows that have more columns than the names by which they are found: a number cut at its comma, say."""
+def _refuse_odd_names(path: Path, layout: TableFormat, names: tuple[str, ...], columns: int) -> None:
+    """Refuse rows that have more columns than the names by which they are found: a number cut at its comma, say."""
     given = (*layout.time, *(column for column, _, _ in layout.channels), layout.station_column)
     if not set(given) & set(names):
-        return []
+        return
     what = f"its rows have {columns} columns, but the row of names has {len(names)} ({', '.join(names)})"
     cure = (
         "check separator and header_rows under [[archive.tables]]; numbers that are written with a comma need another "
-        "separator and decimal_comma = true"
+        "separator and decimal_comma = true; columns without a name are left out if the others are stated by number"
     )
-    return [Note(what, layout.header_rows, cure)]
+    raise DamagedFileError(path, layout.header_rows, what, cure)
 
 
 def _kind(column: str, code: str, unit: str) -> Kind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -54,7 +55,9 @@ def read_names(file: BinaryIO, separator: str, header_rows: int, comment: str) -
     except UnicodeDecodeError:
         text = title.decode("latin-1")
     text = text.strip().removeprefix(comment) if comment else text.strip()
-    words = text.split(separator) if separator.strip(" ") else text.split()
+    words = (
+        next(csv.reader([text], delimiter=separator, skipinitialspace=True)) if separator.strip(" ") else text.split()
+    )
     return tuple(word.strip(" \t\r\"'") for word in words)
 
 

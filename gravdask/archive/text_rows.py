@@ -19,7 +19,7 @@ from gravdask.archive import number_kernels
 from gravdask.archive.decimal_text import Decimals, smallest
 from gravdask.archive.traces import ChannelId, Kind, Note, Trace
 from gravdask.errors import GridError, ReadError
-from gravdask.grid import PHASE_TOLERANCE, SECOND_NS, Rate
+from gravdask.grid import PHASE_TOLERANCE, SECOND_NS, Rate, utc_text
 
 DEFAULT_FILLS = (9999.999, 99999.999)
 """Values that stand for a missing sample in TSoft, GGP and IGETS files."""
@@ -112,10 +112,14 @@ def sampling_interval_ns(times_ns: NDArray[np.int64], stated_s: float | None) ->
 
 
 def _usual_step(steps: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
-    """Smallest of the ascending steps if all others are multiples of it within 1 %, else the median of all."""
+    """Mean of the smallest of the ascending steps if all are multiples of that within 1 %, else the median of all.
+
+    The mean, since stamps that are rounded (a day with six decimals) have steps of two lengths.
+    """
     ratio = steps / steps[0]
     if np.abs(ratio - np.rint(ratio)).max() <= PHASE_TOLERANCE:
-        return int(steps[0])
+        single = np.rint(ratio) == 1
+        return round(float(np.average(steps[single], weights=counts[single])))
     reached = np.cumsum(counts)
     return int(steps[np.searchsorted(reached, (reached[-1] - 1) // 2, side="right")])
 
@@ -183,10 +187,13 @@ def clock_notes(times_ns: NDArray[np.int64], lines: NDArray[np.int64]) -> list[N
     """Remarks on rows that repeat a time or step back in it, one each with the first place and the count."""
     steps = np.diff(times_ns)
     notes = []
-    for found, what in ((steps == 0, "repeat the time of the row before"), (steps < 0, "step back in time")):
+    kinds = ((steps == 0, False, "repeat the time of the row before"), (steps < 0, True, "step back in time"))
+    for found, back, what in kinds:
         if found.any():
-            line = int(lines[int(found.argmax()) + 1])
-            notes.append(Note(f"{int(found.sum())} rows {what}", line, "a new trace starts at each of them"))
+            row = int(found.argmax()) + 1
+            first = f", the first from {utc_text(times_ns[row - 1])} to {utc_text(times_ns[row])}" if back else ""
+            cure = "a new trace starts at each of them"
+            notes.append(Note(f"{int(found.sum())} rows {what}{first}", int(lines[row]), cure))
     return notes
 
 

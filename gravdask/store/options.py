@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from gravdask.config import Config
+from gravdask.errors import StoreError
+from gravdask.store.layout import BESIDE
 from gravdask.store.place import Place, anchored_text, place_of
 
 PATH_KEYS = (
@@ -26,6 +28,8 @@ PATH_KEYS = (
 SECTIONS = ("archive", "preprocess", "noise", "scattering", "fit", "interpret")
 PASSING = {"archive": {"start", "end", "select"}, "fit": {"refit"}}
 """Keys that are about one run only."""
+GROWING = {"archive": {"paths", "forget"}}
+"""Keys that grow with the archive: another value is no contradiction to the runs before."""
 
 
 def anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -48,17 +52,55 @@ def _file(store: Place) -> Place:
     return store / "ledger/options.json"
 
 
-def kept_options(store: Place | Path | str) -> dict[str, dict[str, Any]]:
-    """Options of earlier runs that differ from the defaults, by section; empty for a new store."""
+def kept_options(store: Place | Path | str) -> dict[str, dict[str, Any]] | None:
+    """Options of earlier runs that differ from the defaults, by section; None where nothing was ever kept.
+
+    Raises
+    ------
+    StoreError
+        If what was kept is damaged: going by the defaults instead could shift a record by hours.
+    """
+    file = _file(Place.of(store))
     try:
-        found = json.loads(_file(Place.of(store)).read())
-    except (OSError, ValueError):
-        return {}
-    return {s: dict(found[s]) for s in SECTIONS if isinstance(found.get(s), dict)}
+        content = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        found = json.loads(content)
+    except ValueError:
+        found = None
+    known = {s: found[s] for s in SECTIONS if s in found} if isinstance(found, dict) else {}
+    if not known or not all(isinstance(keys, dict) for keys in known.values()):
+        msg = (
+            f"{file}: the options of earlier runs on this store are damaged ({len(content)} bytes that are no such "
+            "options); remove the file, and state the options of the first run again, such as --clock, --units, "
+            "--stations"
+        )
+        raise StoreError(msg)
+    return known
+
+
+def unknown_options(store: Place | Path | str) -> str:
+    """What to say where a store holds channels and nothing of the options that they were made with; else ''."""
+    place = Place.of(store)
+    if kept_options(place) is not None:
+        return ""
+    if not any((place / name / "raw/zarr.json").exists() for name in place.folders() if name not in BESIDE):
+        return ""
+    return (
+        f"note: {_file(place)} is gone, so the options of earlier runs on this store are not known; what is not stated "
+        "now (--clock, --units, --stations ...) is taken as the default"
+    )
 
 
 def keep_options(config: Config) -> None:
-    """Remember what a configuration says other than the defaults."""
+    """Remember what a configuration says other than the defaults.
+
+    Raises
+    ------
+    StoreError
+        If what earlier runs said is damaged: it must not be replaced without a word.
+    """
     default = Config()
     kept = {}
     for section in SECTIONS:
@@ -66,15 +108,21 @@ def keep_options(config: Config) -> None:
         usual = getattr(default, section).model_dump(mode="json")
         passing = PASSING.get(section, set())
         kept[section] = {k: v for k, v in stated.items() if v != usual[k] and k not in passing}
-    file, content = _file(place_of(config)), json.dumps(kept, indent=1).encode()
-    if not file.exists() or file.read() != content:
-        file.write(content)
+    place = place_of(config)
+    if kept_options(place) != kept:
+        _file(place).write(json.dumps(kept, indent=1).encode())
 
 
 def fill_in(values: dict[str, Any], store: Place | Path | str) -> list[str]:
-    """Fill the keys that a run does not state with those remembered, in place; gives them in words."""
+    """Fill the keys that a run does not state with those remembered, in place; gives them in words.
+
+    Raises
+    ------
+    StoreError
+        If what is remembered is damaged.
+    """
     filled = []
-    for section, keys in kept_options(store).items():
+    for section, keys in (kept_options(store) or {}).items():
         stated = values.setdefault(section, {})
         if not isinstance(stated, dict):
             continue
@@ -83,3 +131,38 @@ def fill_in(values: dict[str, Any], store: Place | Path | str) -> list[str]:
                 stated[key] = value
                 filled.append(f"{section}.{key} = {json.dumps(value, ensure_ascii=False)}")
     return filled
+
+
+def differences(config: Config) -> list[str]:
+    """What a configuration says other than earlier runs on its store did, in words; empty for a new store.
+
+    Raises
+    ------
+    StoreError
+        If what is remembered is damaged.
+    """
+    kept = kept_options(place_of(config))
+    if kept is None:
+        return []
+    default, told = Config(), []
+    for section in SECTIONS:
+        now = getattr(config, section).model_dump(mode="json")
+        before = getattr(default, section).model_dump(mode="json") | kept.get(section, {})
+        apart = PASSING.get(section, set()) | GROWING.get(section, set())
+        # A frozen model is not fitted anew by itself; everything else that follows from a key is.
+        effect = "a model that exists stays until --refit" if section == "fit" else "what follows from it is made again"
+        for key in sorted(now.keys() - apart):
+            if _alone(now[key]) != _alone(before[key]):
+                was = f"{section}.{key} was {_text(before[key])} in earlier runs on this store"
+                told.append(f"{was} and is {_text(now[key])} now: {effect}")
+    return told
+
+
+def _alone(value: Any) -> Any:  # noqa: ANN401 - whatever a key may hold
+    """Give a list of one for what it holds: a key that takes both means the same by them."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - whatever a key may hold
+    """Write a value as a person would state it."""
+    return f"'{value}'" if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 A shard of the Zarr v3 codec ``sharding_indexed`` is its encoded chunks in order and then an index: offset and length
 of every chunk as little-endian uint64, all bits set for a chunk that is left out, and the CRC32C of these numbers.
+A chunk's own CRC32C stands behind it, where the array's codecs say so.
 To write, Zarr's pipeline reads the old shard, holds every encoded chunk and joins them in the end, and to read, it
 holds the samples twice; here there are the samples, the shard and, while it is written, one encoded chunk.
 """
@@ -40,11 +41,14 @@ class ShardForm:
     ----------
     blosc
         Settings of the compressor, as numcodecs names them.
+    checked
+        Whether the CRC32C of a chunk stands behind it.
     fill
         Value of a chunk that is left out.
     """
 
     blosc: dict[str, Any]
+    checked: bool
     fill: np.generic
 
     @classmethod
@@ -59,8 +63,8 @@ class ShardForm:
         config = getattr(array, "config", None)
         if zarr.config.get("array.write_empty_chunks") if config is None else config.write_empty_chunks:
             return None
-        settings = _compressor(array.metadata.to_dict(), chunks, dtype.itemsize)
-        return None if settings is None else cls(settings, dtype.type(array.fill_value))
+        found = _compressor(array.metadata.to_dict(), chunks, dtype.itemsize)
+        return None if found is None else cls(*found, dtype.type(array.fill_value))
 
     def encode(self, samples: NDArray[Any], chunk: int) -> NDArray[np.uint8] | None:
         """Encode the samples of a whole shard; None if all of them are the fill value.
@@ -74,7 +78,8 @@ class ShardForm:
         """
         compressor = Blosc(**self.blosc)
         index = np.full((len(samples) // chunk, 2), LEFT_OUT, "<u8")
-        room = samples.size * self.fill.itemsize + len(index) * MAX_OVERHEAD + index.nbytes + CHECKSUM_BYTES
+        room = samples.size * self.fill.itemsize + len(index) * (MAX_OVERHEAD + CHECKSUM_BYTES) + index.nbytes
+        room += CHECKSUM_BYTES
         # Memory that was never touched is not there yet, and NumPy asks for it in large pages.
         shard, size = np.empty(room, np.uint8), 0
         for number in range(len(index)):
@@ -82,13 +87,15 @@ class ShardForm:
             plain = np.ascontiguousarray(part, self.fill.dtype).reshape(-1)
             if not only_fill(plain, self.fill):
                 encoded = compressor.encode(plain.view(np.uint8))
-                index[number] = size, len(encoded)
-                size = _append(shard, size, encoded)
+                begin, size = size, _append(shard, size, encoded)
+                if self.checked:
+                    size = _append(shard, size, _checksum(encoded))
+                index[number] = begin, size - begin
         if not size:
             return None
         numbers = index.tobytes()
         size = _append(shard, size, numbers)
-        size = _append(shard, size, google_crc32c.value(numbers).to_bytes(CHECKSUM_BYTES, "little"))
+        size = _append(shard, size, _checksum(numbers))
         return shard[:size]
 
     def decode(self, shard: NDArray[np.uint8], chunk: int, out: NDArray[Any]) -> bool:
@@ -112,13 +119,18 @@ class ShardForm:
         parts = out.reshape(-1, chunk, *out.shape[1:])
         size = len(shard) - 16 * len(parts) - CHECKSUM_BYTES
         numbers = shard[max(size, 0) : -CHECKSUM_BYTES].tobytes()
-        if size < 0 or google_crc32c.value(numbers) != int.from_bytes(shard[-CHECKSUM_BYTES:].tobytes(), "little"):
+        if size < 0 or _checksum(numbers) != shard[-CHECKSUM_BYTES:].tobytes():
             return False
         for part, (offset, length) in zip(parts, np.frombuffer(numbers, "<u8").reshape(-1, 2).tolist(), strict=True):
             if offset == LEFT_OUT == length:
                 part[...] = self.fill
                 continue
             encoded = shard[offset : offset + length]
+            if self.checked:
+                length -= CHECKSUM_BYTES
+                if length < 0 or encoded[length:].tobytes() != _checksum(encoded[:length].data):
+                    return False
+                encoded = encoded[:length]
             # Blosc believes what the head of a buffer says of its lengths, decoded at 4 and encoded at 12.
             if offset + length > size or length < MAX_OVERHEAD:
                 return False
@@ -128,14 +140,20 @@ class ShardForm:
         return True
 
 
+def _checksum(content: bytes | memoryview) -> bytes:
+    """CRC32C as it is written."""
+    value: int = google_crc32c.value(bytes(content))
+    return value.to_bytes(CHECKSUM_BYTES, "little")
+
+
 def _append(shard: NDArray[np.uint8], size: int, content: bytes) -> int:
     """Put bytes after the first ``size`` ones of a shard; give how many it has then."""
     shard[size : size + len(content)] = np.frombuffer(content, np.uint8)
     return size + len(content)
 
 
-def _compressor(metadata: dict[str, Any], chunks: tuple[int, ...], itemsize: int) -> dict[str, Any] | None:
-    """Settings of the Blosc codec within an array's shards, if these are of the one known form."""
+def _compressor(metadata: dict[str, Any], chunks: tuple[int, ...], itemsize: int) -> tuple[dict[str, Any], bool] | None:
+    """Settings of the Blosc codec within an array's shards, and whether a checksum follows; None for other forms."""
     codecs = [_plain(codec) for codec in metadata.get("codecs", ())]
     if len(codecs) != 1 or codecs[0].get("name") != "sharding_indexed":
         return None
@@ -143,12 +161,13 @@ def _compressor(metadata: dict[str, Any], chunks: tuple[int, ...], itemsize: int
     plain: dict[str, Any] = {"name": "bytes"} | ({"configuration": {"endian": "little"}} if itemsize > 1 else {})
     inner = sharding.pop("codecs")
     known = {"chunk_shape": list(chunks), "index_codecs": _INDEX_CODECS, "index_location": "end"}
-    if sharding != known or len(inner) != 2 or inner[0] != plain or inner[1].get("name") != "blosc":
+    checked = inner[2:] == [{"name": "crc32c"}]
+    if sharding != known or len(inner) != 2 + checked or inner[0] != plain or inner[1].get("name") != "blosc":
         return None
     settings: dict[str, Any] = inner[1]["configuration"]
     if settings.keys() != {"typesize", "cname", "clevel", "shuffle", "blocksize"}:
         return None
-    return settings | {"shuffle": _SHUFFLES[settings["shuffle"]]}
+    return settings | {"shuffle": _SHUFFLES[settings["shuffle"]]}, checked
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401

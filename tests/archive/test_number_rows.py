@@ -153,6 +153,13 @@ def test_extents_of_blocks_without_their_ends() -> None:
     assert find_extents(io.BytesIO(b"head\n"))[0] == []
 
 
+def test_the_end_of_a_block_is_no_instrument() -> None:
+    row = b"20210203 040506 1.25\n"
+    text = b"C****\nA 1.0\n77777777 0.0\n" + row + b"99999999\n77777777 5.0\n" + row + b"88888888\n"
+    extents, _ = find_extents(io.BytesIO(text))
+    assert [e.title for e in extents] == [b"A 1.0", b""]
+
+
 def test_rows_that_follow_the_header_at_once() -> None:
     text = b"Station : Somewhere\nC****\n20210203 040506 1.25 1000\n20210203 040507 1.5 1000\n88888888\n"
     (extent,), header = find_extents(io.BytesIO(text))

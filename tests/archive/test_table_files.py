@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import pickle
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 
@@ -219,13 +221,31 @@ def test_a_wrong_word_of_a_table_without_names(tmp_path: Path) -> None:
         read(write(tmp_path, text.replace("0020;", "0020,5;")), layout)
 
 
-def test_rows_with_more_columns_than_names_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("step_s", "places"), [(60, 6), (1, 7), (3600, 4)])
+def test_stamps_that_are_rounded_keep_every_digit(tmp_path: Path, step_s: int, places: int) -> None:
+    moments = [59_000 + Decimal(n * step_s) / 86_400 for n in range(500)]
+    text = "".join(f"{moment:.{places}f} {n * 7 % 13}.25\n" for n, moment in enumerate(moments))
+    layout = TableFormat("*.dat", separator="", header_rows=0, time_format="mjd", channels=(("2", "", "uGal"),))
+    (trace,) = read(write(tmp_path, text, "a.dat"), layout)
+    assert (trace.rate, trace.npts, trace.notes) == (Rate(1, step_s), 500, ())
+    assert trace.values.tolist() == [n * 7 % 13 * 100 + 25 for n in range(500)]
+
+
+def test_separators_within_quotation_marks_separate_nothing(tmp_path: Path) -> None:
+    lines = [f'{stamp(n)},"Lhasa,3600",7.0,{n}.5' for n in range(9)]
+    layout = TableFormat("*.csv", time=("time",), station="A", channels=(("g, raw", "", "uGal"),))
+    (trace,) = read(write(tmp_path, "\n".join(['time,site,n,"g, raw"', *lines, ""])), layout)
+    assert trace.values.tolist() == [10 * n + 5 for n in range(9)]
+    thousands = "\n".join(["time,grav", *(f'{stamp(n)},"980,000.346"' for n in range(9)), ""])
+    with pytest.raises(DamagedFileError, match=r"'980,000.346' in column 2 \('grav'\), expected a number"):
+        read(write(tmp_path, thousands), TableFormat("*.csv", time=("time",), channels=GRAVITY))
+
+
+def test_rows_with_more_columns_than_names_are_refused(tmp_path: Path) -> None:
     text = "time,grav\n" + "".join(f"{stamp(n)},12,{n}\n" for n in range(9))
     layout = TableFormat("*.csv", time=("time",), channels=GRAVITY)
-    (trace,) = read(write(tmp_path, text), layout)
-    (note,) = trace.notes
-    assert note.what == "its rows have 3 columns, but the row of names has 2 (time, grav)"
-    assert "decimal_comma" in note.cure
+    with pytest.raises(DamagedFileError, match=r"3 columns, but the row of names has 2 \(time, grav\).*decimal_comma"):
+        read(write(tmp_path, text), layout)
     (trace,) = read(write(tmp_path, "\n".join(f"{line}," for line in table().splitlines()) + "\n"), layout)
     assert not trace.notes
     numbered = TableFormat("*.csv", time=("1",), channels=(("2", "", "uGal"),))
@@ -319,7 +339,9 @@ def test_what_only_looks_like_an_iso_time_is_none(stamps: list[str]) -> None:
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(
-        st.lists(st.sampled_from(["", "1", "-2.5", "3e4", " 7 ", '"8"']), min_size=3, max_size=3),
+        st.lists(
+            st.sampled_from(["", "1", "-2.5", "3e4", " 7 ", '"8"', '"9,1;2"', ' "a, b"', "5'"]), min_size=3, max_size=3
+        ),
         min_size=1,
         max_size=8,
     ),
@@ -328,8 +350,9 @@ def test_what_only_looks_like_an_iso_time_is_none(stamps: list[str]) -> None:
 def test_fields_are_those_that_python_splits(rows: list[list[str]], separator: str) -> None:
     text = "".join(separator.join(row) + "\n" for row in rows)
     tokens = split_rows(text.encode(), 1, separator, "#")[0]
+    expected = list(csv.reader(StringIO(text), delimiter=separator, skipinitialspace=True))
     assert [[tokens.word(r, c) for c in range(3)] for r in range(tokens.rows)] == [
-        [word.strip(' "') for word in row] for row in rows
+        [word.strip(" '") for word in row] for row in expected
     ]
     assert tokens.lines.tolist() == list(range(1, len(rows) + 1))
 

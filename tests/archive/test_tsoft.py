@@ -123,7 +123,8 @@ def test_row_off_the_grid_duplicate_and_backward_step_start_new_traces(tmp_path:
     traces = read_file(write(tmp_path, text))
     assert [t.values.tolist() for t in traces] == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9]]
     notes = [note.what for note in traces[0].notes]
-    assert notes == ["1 rows repeat the time of the row before", "1 rows step back in time"]
+    back = "1 rows step back in time, the first from 2021-06-08T00:06:17 to 2021-06-08T00:03:16"
+    assert notes == ["1 rows repeat the time of the row before", back]
     assert traces[0].notes[0].line == text[: text.index(row(5.02, "6"))].count("\n") + 1
 
 

@@ -211,6 +211,21 @@ def test_what_is_broken_is_told_in_zarrs_words() -> None:
         read_shard(array, 0)
 
 
+@pytest.mark.parametrize("place", [0, 7, 40, 100, -60])
+@pytest.mark.parametrize("bit", [0, 5])
+def test_a_bit_that_turned_over_is_found(tmp_path: Path, place: int, bit: int) -> None:
+    array = create_array(zarr.create_group(tmp_path / "x.zarr", zarr_format=3), "x", BLOCKS, ("time",), "int32")
+    write_unit(array, 24, np.arange(24, dtype=np.int32) * 12_345)
+    (path,) = (tmp_path / "x.zarr" / "x" / "c").iterdir()
+    content = bytearray(path.read_bytes())
+    end = len(content) - 6 * 16 - 4  # of the chunks; the index has its own sum
+    content[place % end] ^= 1 << bit
+    path.write_bytes(content)
+    for read in (lambda: read_shard(array, 24), lambda: read_span(array, 24, 48), lambda: np.asarray(array[24:48])):
+        with pytest.raises(ValueError, match="checksum"):
+            read()
+
+
 # --- what is not known here is Zarr's -------------------------------------------------------------------------------
 
 
