@@ -8,7 +8,7 @@ from typing import Any
 
 from gravdask.config import Config, build_config, load_values, set_value
 from gravdask.errors import ConfigError
-from gravdask.store.options import anchored, fill_in
+from gravdask.store.options import anchored, differences, fill_in, unknown_options
 from gravdask.store.place import anchored_text, place_of
 
 CONFIG_FILE = "gravdask.toml"
@@ -35,16 +35,19 @@ def config_of(archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[st
     flags
         Options by name; those that are not there are not given.
     say
-        Where it is told which options of earlier runs hold on.
+        Where it is told which file is used that nobody named, and which options of earlier runs hold on or do not.
 
     Raises
     ------
     ConfigError
         If the file or a value is wrong.
+    StoreError
+        If what the store remembers of earlier runs is damaged.
     """
     file = flags.get("config_file")
     if file is None and not archive and Path(CONFIG_FILE).exists():
         file = CONFIG_FILE
+        say(f"configuration: {CONFIG_FILE}")
     if file and Path(file).is_dir():
         msg = f"{file}: this is a folder, and no configuration file; an archive is named without -c"
         raise ConfigError(msg)
@@ -68,10 +71,20 @@ def config_of(archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[st
     for assignment in flags.get("assignments", ()):
         set_value(values, assignment)
     where = str(file) if file else "command line"
-    filled = fill_in(values, place_of(build_config(values, where)))
+    return _as_before(values, where, say)
+
+
+def _as_before(values: dict[str, Any], where: str, say: Callable[[str], None]) -> Config:
+    """Join what a run states with what its store remembers, and tell what holds on and what is other now."""
+    place = place_of(build_config(values, where))
+    filled = fill_in(values, place)
+    config = build_config(values, where)
     if filled:
         say(f"as in earlier runs on this store: {', '.join(filled)}")
-    return build_config(values, where)
+    unknown = unknown_options(place)
+    for line in [unknown] if unknown else differences(config):
+        say(line)
+    return config
 
 
 def years_span(text: str, alone: bool = True) -> dict[str, str]:

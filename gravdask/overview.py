@@ -40,6 +40,7 @@ from gravdask.stages.scanning import examples, spread, teller
 from gravdask.store.layout import open_root
 from gravdask.store.ledger import Ledger
 from gravdask.store.place import place_of
+from gravdask.store.presence import WITNESS
 
 FEW = 20
 """Up to so many lines of one kind are written one by one; more are grouped by their reason."""
@@ -224,7 +225,7 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
 
 
 def status_lines(config: Config, figure: Path | None = None) -> list[str]:
-    """What a store holds: channels, finished units of each stage, models, availability, and what is quarantined.
+    """What a store holds: channels, finished and lost units, models, availability, and what is quarantined.
 
     Parameters
     ----------
@@ -245,12 +246,14 @@ def status_lines(config: Config, figure: Path | None = None) -> list[str]:
     lines = [f"store {place}, {len(context.channels)} channels", *context.ledger.damaged]
     for channel in context.channels.values():
         first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
-        lines.append(f"  {channel.name:<20} {channel.rate!s:>6} {channel.quantity:<13} {first} to {last}")
+        measured = channel.source_unit or channel.quantity if channel.kind == "other" else channel.quantity
+        lines.append(f"  {channel.name:<20} {channel.rate!s:>6} {measured:<13} {first} to {last}")
     rows = [(r.stage, r.status) for stage in STAGES for r in context.ledger.of_stage(stage)]
     counts = pd.Series(rows, dtype=object).value_counts()
     for stage in STAGES:
         parts = [f"{counts[stage, s]} {s}" for s in ("done", "empty", "begun", "quarantined") if (stage, s) in counts]
         lines.append(f"{stage:<10} {', '.join(parts) if parts else 'nothing yet'}")
+    lines += lost_lines(context)
     models = root.get("model")
     for name, group in models.groups() if isinstance(models, zarr.Group) else ():
         current: Any = dict(group.attrs).get("current", {})
@@ -263,6 +266,16 @@ def status_lines(config: Config, figure: Path | None = None) -> list[str]:
     line_numbers = found["line"].fillna(0).astype(int)
     rows_of = list(zip(found["where"], line_numbers, found["what"], found["cure"], strict=True))
     return [*lines, *grouped_lines("quarantined", rows_of)]
+
+
+def lost_lines(context: Context) -> list[str]:
+    """Shards that the ledger speaks of and the store does not hold as they were written, in words."""
+    for stage in WITNESS:
+        for record in context.ledger.of_stage(stage):
+            context.presence.lacks(record)
+    notes = context.presence.notes()
+    cure = ["           'gravdask run' makes them again, or the command of each stage, 'gravdask convert' first"]
+    return [*(f"damaged    {note}" for note in notes), *(cure if notes else [])]
 
 
 def stored_spans(context: Context, index: ArchiveIndex | None) -> dict[str, NDArray[np.int64]]:

@@ -40,7 +40,7 @@ from gravdask.stages.start import (
 from gravdask.store.layout import open_root
 from gravdask.store.lease import Lease
 from gravdask.store.ledger import Ledger, Record
-from gravdask.store.options import keep_options
+from gravdask.store.options import keep_options, kept_options
 from gravdask.store.place import Place, in_words, place_of
 
 UNIT_STAGES = {
@@ -175,6 +175,7 @@ def _opened(
     if converting:
         find_archive(config)
     refuse_shared_memory(config, place)
+    kept_options(place)  # refuses what is damaged, before anything is made by other options
     root = open_root(place, create=converting)
     patterns = config.archive.select if channels == ("*",) else channels
     span, frame_days = days_of(config), frame_days_of(config, root)

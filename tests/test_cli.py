@@ -658,6 +658,82 @@ def test_an_option_that_stops_a_run_is_not_remembered(run: Any, archive: Path, t
     assert "none.csv" not in again.err
 
 
+@pytest.mark.parametrize("command", [("convert", "--serial"), ("run", "--serial", "--stages", "convert"), ("plan",)])
+def test_a_file_of_the_folder_that_contradicts_the_store_is_told(
+    run: Any, archive: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    assert run("convert", str(archive), "--serial", "--clock", "+08:00", "-o", "x.zarr").code == 0
+    same = run(*command, "-o", "x.zarr")
+    assert same.code == 0
+    assert "configuration:" not in same.err
+    assert "was '" not in same.err
+    (tmp_path / "gravdask.toml").write_text(f"[archive]\npaths = ['{archive}']\nclock = '+00:00'\n")
+    found = run(*command, "-o", "x.zarr")
+    assert found.code == 0
+    lines = found.err.splitlines()
+    assert lines[0] == "configuration: gravdask.toml"
+    told = (
+        "archive.clock was '+08:00' in earlier runs on this store and is '+00:00' now: "
+        "what follows from it is made again"
+    )
+    assert lines.count(told) == 1
+    named = run(*command, "-o", "x.zarr", "-c", "gravdask.toml")
+    assert "configuration:" not in named.err
+    assert (told in named.err) == (command == ("plan",))  # a run is the earlier one by now, a plan did nothing
+
+
+@pytest.mark.parametrize("command", [("convert", "--serial"), ("plan",), ("noise", "--serial")])
+def test_a_damaged_memory_of_options_is_exit_code_2(
+    run: Any, archive: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    assert run("convert", str(archive), "--serial", "--clock", "+08:00").code == 0
+    file = tmp_path / "gravdask.zarr" / "ledger" / "options.json"
+    file.write_text("")
+    found = run(*command)
+    assert found.code == 2
+    assert f"{file}: the options of earlier runs on this store are damaged" in found.err
+    assert "remove the file, and state the options of the first run again, such as --clock" in found.err
+    assert file.read_text() == ""
+    file.unlink()
+    found = run("convert", str(archive), "--serial", "--clock", "+08:00")
+    assert found.code == 0
+    assert f"note: {file} is gone, so the options of earlier runs on this store are not known" in found.err
+    assert "nothing to do: all 2 units are up to date" in found.err
+    assert "is gone" not in run("convert", "--serial").err
+
+
+def test_status_names_lost_shards(run: Any, archive: Path, tmp_path: Path) -> None:
+    assert run("convert", str(archive), "--serial").code == 0
+    assert "damaged" not in run("status").out
+    lost, cut = ((tmp_path / "gravdask.zarr" / f"XX.{s}.--.LHZ" / "raw/record/c").glob("*") for s in ("AAA", "BBB"))
+    for shard in lost:
+        shard.unlink()
+    for shard in cut:
+        shard.write_bytes(shard.read_bytes()[:-9])
+    found = run("status")
+    assert found.code == 0
+    (line,) = (line for line in found.out.splitlines() if line.startswith("damaged"))
+    assert "2 shards are gone from the store, or not as they were written" in line
+    assert "XX.AAA.--.LHZ/raw/record unit " in line
+    assert "XX.BBB.--.LHZ/raw/record unit " in line
+    assert "'gravdask run' makes them again" in found.out
+    assert run("convert", "--serial").code == 0
+    assert "damaged" not in run("status").out
+
+
+def test_status_tells_the_unit_of_channels_of_another_kind(run: Any, tmp_path: Path) -> None:
+    head = "[TSF-file] v01.0\n[UNDETVAL] 9999.999\n[TIMEFORMAT] DATETIME\n[INCREMENT] 60\n[CHANNELS]\n"
+    head += "AAA:SG:Temperature\n[UNITS]\ndegC\n[DATA]\n"
+    rows = "".join(f"2021 05 01 {k // 60:02d} {k % 60:02d} 00 {20 + k % 7 / 100:.3f}\n" for k in range(180))
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "AAA.tsf").write_text(head + rows)
+    converted = run("convert", "net", "--serial")
+    assert converted.code == 0, converted.err
+    (line,) = (line for line in run("status").out.splitlines() if line.startswith("  XX."))
+    assert "degC" in line
+    assert "counts" not in line
+
+
 def test_channels_that_nothing_fits_are_named(run: Any, archive: Path) -> None:
     found = run("convert", str(archive), "--serial", "--channels", "ZZ.*")
     assert found.code == 2

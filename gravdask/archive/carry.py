@@ -60,7 +60,8 @@ def refuse_emptied(index: ArchiveIndex, previous: ArchiveIndex | None) -> None:
         if known and root in index.roots and not now.get(root):
             msg = (
                 f"{root}: all {known} record files known from the last scan are gone; is the disk mounted? "
-                "If they were removed on purpose, start a new store"
+                "If the folder does not belong to the archive any more, name it in archive.forget; "
+                "if the files were removed on purpose, start a new store"
             )
             raise ReadError(msg)
 

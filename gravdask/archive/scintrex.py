@@ -22,7 +22,7 @@ from gravdask.archive.irregular import grid_interval_ns
 from gravdask.archive.naming import band_code, given_station
 from gravdask.archive.reader import Source, read_head
 from gravdask.archive.row_traces import Rows, row_traces
-from gravdask.archive.scintrex_header import COLUMNS, Header, read_header_line
+from gravdask.archive.scintrex_header import COLUMNS, MOST_GMT_HOURS, Header, read_header_line
 from gravdask.archive.text_rows import DEFAULT_FILLS, ColumnData, calendar_ns, cut_notes, pack, second_ns
 from gravdask.archive.traces import ChannelId, Kind, Note, Trace, sanitise
 from gravdask.errors import GridError, NotThisFormatError
@@ -118,12 +118,21 @@ def _sections(source: Source, notes: list[Note]) -> list[_Section]:
         if known is None:
             odd += [] if _REMARK.match(text) else [number]
         elif known != header:
+            _check_zone(source, known, number)
             header, changed = known, True
     if odd:
         notes.append(Note(f"{len(odd)} lines are neither readings nor part of a header and were left out", odd[0]))
     if not sections:
         raise DamagedFileError(source.path, None, "a CG-5 file without readings", "remove it or fetch it again")
     return sections
+
+
+def _check_zone(source: Source, header: Header, line: int) -> None:
+    """Refuse a difference to UTC that no place on Earth has, at the line that states it."""
+    hours = header.gmt_hours or 0.0
+    if abs(hours) > MOST_GMT_HOURS:
+        what = f"found GMT DIFF. {hours:g} h, expected between {-MOST_GMT_HOURS:g} and {MOST_GMT_HOURS:g} h"
+        raise DamagedFileError(source.path, line, what, "correct the header")
 
 
 def _parse(source: Source, section: _Section, notes: list[Note]) -> _Readings | None:

@@ -11,8 +11,11 @@ COLUMNS = (
 )  # fmt: skip
 """Columns of a file whose line of titles is lost."""
 _NEEDED = {"GRAV", "TIME", "DATE"}
+MOST_GMT_HOURS = 14.0
+"""No zone of the Earth is further from UTC [h]."""
 _PAIR = re.compile(r"^/?\s*([A-Za-z][^:]*?)\s*:\s*(.*?)\s*$")
-_NUMBER = re.compile(r"^([-+]?\d+(?:\.\d*)?)\s*([NSEWnsew]?)")
+_MINUTES = re.compile(r"^[-+]?\d+:([0-5]\d)\b")
+_NUMBER = re.compile(r"^([-+]?\d+(?:[.,]\d*)?)\s*([NSEWnsew]?)")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def read_header_line(header: Header, text: str) -> Header | None:
     header
         What the lines before say.
     text
-        The line, without the marks ``#`` and blanks before it.
+        The line, without the marks ``#`` and blanks before it. A decimal comma is a point.
 
     Returns
     -------
@@ -74,9 +77,11 @@ def read_header_line(header: Header, text: str) -> Header | None:
     if key == "TIDE CORRECTION":
         return replace(header, tide_applied=value.upper().startswith("Y"))
     if key in {"LAT", "LONG", "GMT DIFF."} and number:
-        signed = float(number[1]) * (-1 if number[2].upper() in {"S", "W"} else 1)
+        signed = float(number[1].replace(",", ".")) * (-1 if number[2].upper() in {"S", "W"} else 1)
         if key == "GMT DIFF.":
-            return replace(header, gmt_hours=signed)
+            minutes = _MINUTES.match(value)
+            further = float(minutes[1]) / 60 if minutes else 0.0
+            return replace(header, gmt_hours=signed + (-further if value.startswith("-") else further))
         stated = signed if signed else None
         return replace(header, latitude=stated) if key == "LAT" else replace(header, longitude=stated)
     return header

@@ -133,12 +133,20 @@ class StationConflict:
     second: StationEntry
     distance_km: float
 
+    @property
+    def used(self) -> StationEntry:
+        """The one of the two that a channel takes which both fit, at times that both cover."""
+        ranks = [ranked.rank for ranked in _ranked([self.first, self.second])]
+        return self.first if ranks[0] > ranks[1] else self.second
+
     def __str__(self) -> str:
-        """Say who contradicts whom."""
+        """Say who contradicts whom, and who is believed."""
+        which = "former" if self.used is self.first else "latter"
         a, b = self.first.metadata, self.second.metadata
         return (
             f"{self.first} ({a.latitude}, {a.longitude}; {a.source}) and {self.second} ({b.latitude}, {b.longitude}; "
-            f"{b.source}) lie {self.distance_km:.1f} km apart; correct one of them"
+            f"{b.source}) lie {self.distance_km:.1f} km apart; where both fit the {which} is used; "
+            "correct one of them"
         )
 
 

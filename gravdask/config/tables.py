@@ -18,7 +18,10 @@ class TableConfig(Section):
     files: str = Field(description="shell pattern of file names such as '*.csv', or of paths such as '*/logger/*.txt'")
     separator: str = Field(",", description="one character, '\\t' for tabulators, '' for any blanks", max_length=1)
     header_rows: int = Field(
-        1, ge=0, le=10_000, description="rows before the first sample; the last of them names the columns"
+        1,
+        ge=0,
+        le=10_000,
+        description="rows before the first sample, comments and empty ones too; the last names the columns",
     )
     comment: str = Field("#", description="rows that begin so are left out; '' for none")
     time: tuple[int | str, ...] = Field(

@@ -37,6 +37,7 @@ class Unit:
 
 _LENGTH = {"": 1e9, "k": 1e12, "c": 1e7, "m": 1e6, "u": 1e3, "n": 1.0, "p": 1e-3}
 _GAL = {"": 1e7, "m": 1e4, "u": 10.0, "n": 1e-2}
+_WRITTEN_OUT = {"milli": "m", "micro": "u", "nano": "n"}
 _PRESSURE = {"pa": 1e-2, "hpa": 1.0, "kpa": 10.0, "mbar": 1.0, "mb": 1.0, "millibar": 1.0, "bar": 1e3}
 _PRESSURE_NAMES = {"pa": "Pa", "hpa": "hPa", "kpa": "kPa", "mb": "mbar", "millibar": "mbar"}
 _COUNTS = {"count", "counts", "digit", "digits", "v", "mv", "volt", "volts"}
@@ -84,6 +85,7 @@ def parse_unit(text: str) -> Unit:
         return Unit("counts" if word[0] in "cd" else "V", "counts", 1.0)
     if word.endswith(("gal", "gals")):
         prefix = word.removesuffix("s").removesuffix("gal")
+        prefix = _WRITTEN_OUT.get(prefix, prefix)
         if prefix in _GAL:
             return Unit(_written(prefix, "Gal"), "acceleration", _GAL[prefix])
     match = _METRES.fullmatch(word)

@@ -19,7 +19,7 @@ from gravdask.archive.metadata_formats import metadata_format
 from gravdask.archive.operator_log import LogRow
 from gravdask.archive.reader import ReadOptions
 from gravdask.archive.remote import local_copy, naming
-from gravdask.archive.stations import StationTable
+from gravdask.archive.stations import StationEntry, StationTable
 from gravdask.archive.stations_csv import is_station_table
 from gravdask.archive.table_format import table_formats
 from gravdask.config import ArchiveConfig
@@ -63,48 +63,61 @@ def station_table(settings: ArchiveConfig) -> tuple[StationTable, list[str]]:
     Returns
     -------
     table, notes
-        Files of a folder that tell of no stations are left out with a note.
+        Files of a folder that tell of no stations, or are damaged, are left out with a note.
 
     Raises
     ------
     StationError
-        If a file that the user named cannot be read or is wrong.
+        If a file that the user named cannot be read or is wrong, or no file of a folder is of use.
     ConfigError, ReadError
         If an entry of ``[[archive.channels]]`` or a line of the operator's log is wrong.
     """
     check_entries(settings)
     load_log(settings)
-    entries, notes = [], []
+    entries: list[StationEntry] = []
+    notes: list[str] = []
     for name in settings.station_files:
         path = Path(name).expanduser()
-        files, others = _of_folder(path) if path.is_dir() else ([path], [])
-        entries += [entry for file in files for entry in StationTable.from_file(file).entries]
-        if others:
-            notes.append(f"{path}: left out are files that tell of no stations: {examples(others)}")
+        found, said = _of_folder(path) if path.is_dir() else (StationTable.from_file(path).entries, [])
+        entries += found
+        notes += said
     return StationTable(entries), notes
 
 
-def _of_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    """Files of a folder that tell of stations, and the names of its other files; hidden ones do not count.
+def _of_folder(folder: Path) -> tuple[list[StationEntry], list[str]]:
+    """What the files of a folder tell of stations, and notes on those left out; hidden ones do not count.
 
     Raises
     ------
     StationError
-        If there is none, or the folder cannot be listed.
+        If none is of use, or the folder cannot be listed.
     """
     try:
         held = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
         msg = f"{folder}: the folder of station files cannot be listed: {error.strerror}; check its permissions"
         raise StationError(msg) from error
-    told = {path: bool(metadata_format(path)) or is_station_table(path) for path in held}
-    if not any(told.values()):
+    told = [path for path in held if metadata_format(path) or is_station_table(path)]
+    if not told:
         msg = (
             f"{folder}: none of the {len(held)} files in this folder tells of stations; expected StationXML, RESP, "
             "dataless SEED or CSV with the columns station, latitude, longitude; name the folder that holds them"
         )
         raise StationError(msg)
-    return [path for path in held if told[path]], [path.name for path in held if not told[path]]
+    entries: list[StationEntry] = []
+    faults: list[str] = []
+    for path in told:
+        try:
+            entries += StationTable.from_file(path).entries
+        except StationError as error:
+            faults.append(str(error))
+    if not entries:
+        msg = f"{folder}: none of the files in this folder that tell of stations can be used: {examples(faults)}"
+        raise StationError(msg)
+    notes = [f"{fault}; this file of the folder is left out" for fault in faults]
+    if others := [path.name for path in held if path not in told]:
+        notes.append(f"{folder}: left out are files that tell of no stations: {examples(others)}")
+    return entries, notes
 
 
 def with_archive_metadata(

@@ -7,22 +7,22 @@ physical value.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from gravdask.archive.epochs import ALWAYS, Stretch, uncovered
+from gravdask.archive.operator_log import LogRow
 from gravdask.archive.responses import InstrumentResponse
 from gravdask.archive.stations import ChannelMetadata, StationTable
 from gravdask.archive.traces import ChannelId
 from gravdask.errors import StationError, UnitsError
-from gravdask.grid import Grid, utc_text
 from gravdask.preprocess.response import DigitalStage, ResponseEpoch, joined
 from gravdask.preprocess.units import Unit, parse_unit
 from gravdask.stages.channels import INTERNAL_UNITS, Calibration
 from gravdask.stages.placement import ChannelPlan
+from gravdask.stages.record_spans import any_sample, record_span, samples_within, time_words
 
 GAIN_AGREES = 1e-3
 """Largest relative difference of two sensitivities for one time that is not reported."""
@@ -108,14 +108,14 @@ def calibrate_channel(plan: ChannelPlan, table: StationTable) -> Calibrated:
     physical = [p for p in pieces if p.unit.kind != "counts"]
     kinds = sorted({p.unit.kind for p in physical})
     if len(kinds) > 1:
-        spans = "; ".join(f"{p.unit.name} from {_time(p.start_ns)} to {_time(p.end_ns)}" for p in physical)
+        spans = "; ".join(f"{p.unit.name} from {time_words(p.start_ns)} to {time_words(p.end_ns)}" for p in physical)
         notes.append(
             f"{plan.name}: unit conflict: {spans}: one channel cannot be several quantities, so it stays in counts; "
             "state unit and scale in [[archive.channels]]"
         )
         physical = []
-    elif physical and not _any_sample(plan, [(p.start_ns, p.end_ns) for p in physical]):
-        spans = ", ".join(f"{_time(p.start_ns)} to {_time(p.end_ns)}" for p in physical)
+    elif physical and not any_sample(plan, [(p.start_ns, p.end_ns) for p in physical]):
+        spans = ", ".join(f"{time_words(p.start_ns)} to {time_words(p.end_ns)}" for p in physical)
         notes.append(
             f"{plan.name}: its metadata hold for {spans} only, when it has no sample, so it stays in counts; get the "
             "metadata of the time of the record"
@@ -246,8 +246,8 @@ def _conflicts(plan: ChannelPlan, stretches: list[Stretch[ChannelMetadata]], fir
                 low, high = found.get(key, (stretch.start_ns, stretch.end_ns))
                 found[key] = (min(low, stretch.start_ns), max(high, stretch.end_ns))
     return [
-        f"{plan.name}: {words}, from {_time(max(low, first))} to {_time(min(high, last))}; the former is used; "
-        + ("its epochs overlap: correct the file" if one == two else "correct one of them")
+        f"{plan.name}: {words}, from {time_words(max(low, first))} to {time_words(min(high, last))}; the former is "
+        "used; " + ("its epochs overlap: correct the file" if one == two else "correct one of them")
         for (words, one, two), (low, high) in found.items()
     ]
 
@@ -284,17 +284,40 @@ def _with_stated(plan: ChannelPlan, base: list[_Piece], notes: list[str]) -> lis
         offset = moved.offset if moved is not None else None
         if unit:
             meant = parse_unit(unit)
+            if below is not None and any_sample(plan, [(first, last)]):
+                by = f"[[archive.channels]] {named.pattern}" if named is not None else _line_of(row)
+                notes += _overruled(plan, below, meant, by)
             about = below.about if below is not None and below.unit.kind == meant.kind else None
             below = _Piece(first, last, meant, about=about, stated=True)
         if below is not None:
             pieces.append(replace(below, start_ns=first, end_ns=last, scale=scale or 1.0, offset=offset or 0.0))
         elif scale is not None or offset is not None:
-            where = f"line {row.line} of {row.source}" if scaled is None and row is not None else "[[archive.channels]]"
+            where = _line_of(row) if scaled is None and row is not None else "[[archive.channels]]"
             notes.append(
                 f"{plan.name}: {where} states a scale, but neither it nor files nor metadata state a unit; the record "
                 "stays in counts; state the unit with it"
             )
     return pieces
+
+
+def _line_of(row: LogRow | None) -> str:
+    """Where a calibration of the operator's log stands."""
+    return "" if row is None else f"line {row.line} of {row.source}"
+
+
+def _overruled(plan: ChannelPlan, below: _Piece, meant: Unit, by: str) -> list[str]:
+    """What files or metadata state and a person contradicts: another quantity, or of files another scale of it."""
+    if below.unit.kind == meant.kind and (below.about is not None or below.unit.factor == meant.factor):
+        return []
+    if below.about is not None:
+        who = f"its metadata ({Path(below.about.source).name}) state"
+    else:
+        # A unit for the files that state none reaches all but what is known to be a barometer.
+        who = "its files state" if plan.kind == "pressure" else "its files or archive.units state"
+    return [
+        f"{plan.name}: unit conflict: {who} {below.unit.name}, {by} states {meant.name}; the latter is taken; correct "
+        "it if it is not meant for this channel"
+    ]
 
 
 def _responses(plan: ChannelPlan, pieces: list[_Piece], notes: list[str]) -> tuple[ResponseEpoch, ...]:
@@ -350,50 +373,15 @@ def _merged(entries: list[Calibration]) -> tuple[Calibration, ...]:
     return tuple(kept)
 
 
-def record_span(plan: ChannelPlan) -> tuple[int, int]:
-    """Time of the first sample of a plan, and the time after its last [ns since 1970]."""
-    grid = Grid(plan.rate, plan.phases[0][1])
-    return grid.time_ns(plan.extent[0]), grid.time_ns(plan.extent[1])
-
-
-def _index_span(plan: ChannelPlan, start_ns: int, end_ns: int) -> tuple[int, int]:
-    """Samples whose times lie within a span, as a range of indices."""
-    first, last = record_span(plan)
-    grid, step = Grid(plan.rate, plan.phases[0][1]), plan.rate.interval_ns
-    low, high = (min(max(edge, first), last) - grid.time_ns(0) for edge in (start_ns, end_ns))
-    return math.ceil(low / step), math.ceil(high / step)
-
-
-def _samples_within(plan: ChannelPlan, start_ns: int, end_ns: int) -> tuple[int, int] | None:
-    """Times of the first sample within a span and after the last, None if no file has any."""
-    low, high = _index_span(plan, start_ns, end_ns)
-    inside = [(max(p.start, low), min(p.stop, high)) for p in plan.placements if p.start < high and p.stop > low]
-    if not inside:
-        return None
-    grid = Grid(plan.rate, plan.phases[0][1])
-    return grid.time_ns(min(a for a, _ in inside)), grid.time_ns(max(b for _, b in inside))
-
-
-def _any_sample(plan: ChannelPlan, spans: list[tuple[int, int]]) -> bool:
-    """Whether any sample of the record lies in any of some spans."""
-    ranges = [_index_span(plan, *span) for span in spans]
-    return any(p.start < high and p.stop > low for p in plan.placements for low, high in ranges)
-
-
 def _gaps(plan: ChannelPlan, pieces: list[_Piece]) -> list[str]:
     """Spans of the record for which no calibration is known."""
     holes = uncovered([(p.start_ns, p.end_ns) for p in pieces], *record_span(plan))
-    spans = [span for hole in holes if (span := _samples_within(plan, *hole)) is not None]
+    spans = [span for hole in holes if (span := samples_within(plan, *hole)) is not None]
     if not spans:
         return []
-    words = ", ".join(f"{_time(a)} to {_time(b)}" for a, b in spans[:_MOST_SPANS])
+    words = ", ".join(f"{time_words(a)} to {time_words(b)}" for a, b in spans[:_MOST_SPANS])
     more = f" and {len(spans) - _MOST_SPANS} more spans" if len(spans) > _MOST_SPANS else ""
     return [
         f"{plan.name}: no calibration is known for {words}{more}: its samples there have no physical value; get the "
         "metadata of that time, or state scale and unit with start and end in [[archive.channels]]"
     ]
-
-
-def _time(time_ns: int) -> str:
-    """Time as a person reads it."""
-    return "the beginning" if time_ns == ALWAYS[0] else "now" if time_ns == ALWAYS[1] else utc_text(time_ns)

@@ -11,8 +11,8 @@ from gravdask.archive.stations import CONFLICT_KM, ChannelMetadata, StationTable
 from gravdask.archive.traces import ChannelId
 from gravdask.errors import StationError
 from gravdask.grid import utc_text
-from gravdask.stages.calibrating import record_span
 from gravdask.stages.placement import ChannelPlan
+from gravdask.stages.record_spans import record_span
 
 
 @dataclass(frozen=True)

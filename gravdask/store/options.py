@@ -12,7 +12,6 @@ from typing import Any
 
 from gravdask.config import Config
 from gravdask.errors import StoreError
-from gravdask.store.layout import BESIDE
 from gravdask.store.place import Place, anchored_text, place_of
 
 PATH_KEYS = (
@@ -85,7 +84,7 @@ def unknown_options(store: Place | Path | str) -> str:
     place = Place.of(store)
     if kept_options(place) is not None:
         return ""
-    if not any((place / name / "raw/zarr.json").exists() for name in place.folders() if name not in BESIDE):
+    if not any((place / name / "raw/zarr.json").exists() for name in place.folders()):
         return ""
     return (
         f"note: {_file(place)} is gone, so the options of earlier runs on this store are not known; what is not stated "

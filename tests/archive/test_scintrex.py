@@ -101,13 +101,34 @@ def test_even_readings_stay_exact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("gmt", "clock", "hours"), [("-1.0", 0.0, -1), ("5.5", 0.0, 5.5), ("0.0", 28_800.0, 0), ("?", 28_800.0, -8)]
+    ("gmt", "clock", "hours"),
+    [
+        ("-1.0", 0.0, -1),
+        ("5.5", 0.0, 5.5),
+        ("5,5", 0.0, 5.5),
+        ("-9,5", 0.0, -9.5),
+        ("5:30", 0.0, 5.5),
+        ("-0:30", 0.0, -0.5),
+        ("14", 0.0, 14),
+        ("0.0", 28_800.0, 0),
+        ("?", 28_800.0, -8),
+    ],
 )
 def test_the_header_states_the_hours_to_utc(tmp_path: Path, gmt: str, clock: float, hours: float) -> None:
     traces = read_file(write(tmp_path, head(gmt) + EVEN), ReadOptions(clock_offset_s=clock))
     assert traces[0].start_ns == epoch("2010-01-27T10:00:00") + hours * 3600 * SECOND_NS
     contradicts = any("the archive a clock of UTC+8 h" in note.what for note in traces[0].notes)
     assert contradicts == (gmt == "0.0")
+
+
+@pytest.mark.parametrize("gmt", ["99", "-14,5"])
+def test_hours_to_utc_that_no_place_has_are_refused(tmp_path: Path, gmt: str) -> None:
+    with pytest.raises(DamagedFileError, match=r"found GMT DIFF\. \S+ h, expected between -14 and 14 h") as caught:
+        read_file(write(tmp_path, head() + EVEN + head(gmt) + EVEN))
+    lines = (head() + EVEN + head(gmt)).splitlines()
+    assert caught.value.line == 1 + max(n for n, text in enumerate(lines) if "GMT DIFF" in text)
+    assert f"{float(gmt.replace(',', '.')):g} h" in caught.value.what
+    assert caught.value.cure == "correct the header"
 
 
 def test_headers_that_occur_again_change_what_is_said(tmp_path: Path) -> None:
@@ -225,5 +246,6 @@ def test_other_text_is_another_format(tmp_path: Path) -> None:
 def test_header_lines() -> None:
     assert read_header_line(Header(), "/\tTide Correction:    NO") == Header()
     assert read_header_line(Header(), "/\tLAT:  \t12.5 S") == Header(latitude=-12.5)
+    assert read_header_line(Header(), "/\tLONG: \t16,5 W") == Header(longitude=-16.5)
     assert read_header_line(Header(), "/\tLONG: \t0.0000000 E") == Header()
     assert read_header_line(Header(), "battery low") is None

@@ -158,6 +158,25 @@ def test_conflicts_beyond_one_kilometre() -> None:
     assert "lie 2.2 km apart" in str(conflicts[0])
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "used"),
+    [
+        (entry("IU", None, None, 1.0), entry("IU", None, None, 2.0), "former"),
+        (entry("IU", None, None, 1.0), entry("IU", "00", "LHZ", 2.0), "latter"),
+        (entry("IU", "00", None, 1.0), entry(None, None, None, 2.0), "former"),
+        (entry("IU", None, None, 1.0, source="a"), entry("IU", None, None, 2.0, source="b", start_ns=5), "former"),
+        (entry("IU", None, None, 1.0, source="a"), entry("IU", None, None, 2.0, source="a", start_ns=5), "latter"),
+    ],
+)
+def test_a_conflict_says_which_is_used(first: StationEntry, second: StationEntry, used: str) -> None:
+    table = StationTable([first, second])
+    (conflict,) = table.conflicts()
+    assert f"km apart; where both fit the {used} is used; correct one of them" in str(conflict)
+    assert conflict.used is (first if used == "former" else second)
+    (both,) = [s for s in table.places(LHZ) if s.outdone]
+    assert both.value is conflict.used.metadata
+
+
 def test_distance_against_a_published_pair() -> None:
     # Berlin to Tokyo, great circle on the sphere of 6371 km: 8917.5 km (haversine, widely tabulated)
     berlin, tokyo = ChannelMetadata(52.5166, 13.3833), ChannelMetadata(35.6833, 139.7667)

@@ -743,10 +743,19 @@ def test_a_folder_of_station_files(tmp_path: Path) -> None:
     assert sorted({Path(e.metadata.source).name for e in table.entries}) == ["GD.xml", "places.txt"]
     assert notes == [f"{folder}: left out are files that tell of no stations: empty, log.csv"]
     assert with_archive_metadata(table, (folder / "GD.xml",))[0].entries == table.entries
-    # What is recognised must be right: a folder hides no fault.
+    # What is recognised and wrong is told with its fault, beside what is right.
     (folder / "places.txt").write_text("network,station,latitude,longitude\nGD,LSA,north,91.1\n")
-    with pytest.raises(StationError, match=r"places.txt: line 2: latitude 'north' is no number"):
+    (folder / "cut.xml").write_bytes((folder / "GD.xml").read_bytes()[:400])
+    table, notes = station_table(settings)
+    assert {Path(e.metadata.source).name for e in table.entries} == {"GD.xml"}
+    assert [n for n in notes if "cut.xml: cannot be read as StationXML: " in n and n.endswith(" is left out")]
+    assert [n for n in notes if "places.txt: line 2: latitude 'north' is no number" in n and " is left out" in n]
+    assert len(notes) == 3
+    (folder / "GD.xml").unlink()
+    with pytest.raises(StationError, match=r"none of the files .* can be used: .*cut.xml: cannot.*latitude 'north'"):
         station_table(settings)
+    with pytest.raises(StationError, match="cannot be read as StationXML"):  # a file that is named itself
+        station_table(build_config({"archive": {"stations": str(folder / "cut.xml")}}).archive)
     settings = build_config({"archive": {"stations": str(folder / "old")}}).archive
     with pytest.raises(StationError, match=r"old: none of the 0 files .* tells of stations; expected StationXML, RESP"):
         station_table(settings)
