@@ -25,16 +25,6 @@ from gravdask.store.layout import create_array, open_root, read_span, sub_array,
 from gravdask.store.options import anchored
 from gravdask.store.place import Place, anchored_text, in_words, place_of
 
-
-@pytest.fixture(params=["file", "memory", pytest.param("s3", marks=pytest.mark.slow)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "file":
-        return Place.of(tmp_path / "x.zarr")
-    if request.param == "memory":
-        return Place.of(f"memory://{uuid.uuid4().hex}")
-    return Place.of(f"{request.getfixturevalue('s3')}/below/x.zarr")
-
-
 # ----------------------------------------------------------------------------------------------------- what it is
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,15 +18,6 @@ FULL = {
     "scatter": Record("scatter", CHANNEL, 12, "f", "done", info={"frames": 3}),
     "classify": Record("classify", CHANNEL, 12, "f", "done", info={"frames": 3}),
 }
-
-
-@pytest.fixture(params=["file", "memory", pytest.param("s3", marks=pytest.mark.slow)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "file":
-        return Place.of(tmp_path / "x.zarr")
-    if request.param == "memory":
-        return Place.of(f"memory://{uuid.uuid4().hex}")
-    return Place.of(f"{request.getfixturevalue('s3')}/x.zarr")
 
 
 def shard(place: Place, stage: str, unit: int = 12) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,15 +278,6 @@ def test_an_index_at_the_beginning_is_left_to_zarr() -> None:
 
 
 # --- stores -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["file", "memory", pytest.param("s3", marks=pytest.mark.slow)])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "file":
-        return Place.of(tmp_path / "x.zarr")
-    if request.param == "memory":
-        return Place.of(f"memory://{uuid.uuid4().hex}")
-    return Place.of(f"{request.getfixturevalue('s3')}/below/x.zarr")
 
 
 def test_every_kind_of_store_gets_the_same_objects(place: Place) -> None:

@@ -1,0 +1,20 @@
+"""Every kind of place that a store can be in."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from gravdask.store.place import Place
+
+
+@pytest.fixture(params=["file", "memory", pytest.param("s3", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where nothing is yet: a folder, the memory of this process, a bucket of a real S3 service."""
+    if request.param == "file":
+        return Place.of(tmp_path / "x.zarr")
+    if request.param == "memory":
+        return Place.of(f"memory://{uuid.uuid4().hex}")
+    return Place.of(f"{request.getfixturevalue('s3')}/below/x.zarr")
