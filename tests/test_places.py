@@ -169,6 +169,30 @@ def test_a_shard_that_was_lost_is_made_again_and_nothing_else(
     gravdask_command("run", *arguments, "--stages", UNITS).says("nothing to do")
 
 
+@pytest.mark.parametrize("how", ["removed", "cut"])
+def test_metadata_of_a_record_that_were_lost_are_made_again(
+    gravdask_command: Command, archive: Path, whole: Path, store: Path, how: str
+) -> None:
+    lost = store / NAMES[0] / "raw/record/zarr.json"
+    if how == "removed":
+        lost.unlink()
+    else:
+        lost.write_bytes(lost.read_bytes()[:100])
+    arguments = (archive, "-o", store, *SMALL)
+    result = gravdask_command("run", *arguments, "--stages", UNITS)
+    assert result.code == 0
+    result.says(f"{NAMES[0]}: the metadata of its record were damaged or gone and are made again", "nothing to do")
+    assert differing(contents(whole), contents(store)) == []
+
+
+def test_a_root_that_was_lost_is_made_again(gravdask_command: Command, archive: Path, whole: Path, store: Path) -> None:
+    (store / "zarr.json").unlink()
+    result = gravdask_command("run", archive, "-o", store, *SMALL, "--stages", UNITS)
+    assert result.code == 0
+    result.says("nothing to do")
+    assert differing(contents(whole), contents(store)) == []
+
+
 # ------------------------------------------------------------------------------------------------ disks and mounts
 
 

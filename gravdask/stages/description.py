@@ -23,6 +23,7 @@ from gravdask.stages.locating import locate_channel
 from gravdask.stages.placement import ChannelPlan
 from gravdask.stages.stated import Stated, load_log
 from gravdask.store.layout import create_array, missing_value
+from gravdask.store.place import Place
 
 
 def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]]:
@@ -145,6 +146,9 @@ def create_channels(context: Context, plans: list[ChannelPlan], table: StationTa
     for name, channel in link_pressure(found, pressure, notes).items():
         kept = evidence(said[name])
         same = channel == context.channels.get(name)
+        if same and _record_is_lost(context.store, name):
+            notes.append(f"{name}: the metadata of its record were damaged or gone and are made again")
+            same = False
         # What was stated is looked up only where something is: an attribute read a channel would cost a remote store.
         if same and (not kept or name not in planned or _evidence_in(root, name) == kept):
             continue
@@ -194,6 +198,23 @@ def trim_extents(context: Context, plans: list[ChannelPlan]) -> None:
 def _evidence_in(root: zarr.Group, name: str) -> dict[str, Any]:
     """What the store keeps of what a person stated of a channel."""
     return {key: value for key, value in dict(root[f"{name}/raw"].attrs).items() if key in {"stated", "operator_log"}}
+
+
+def _record_is_lost(store: Place, name: str) -> bool:
+    """Whether the metadata of a record cannot be read; they are then removed. Only looked for where that costs nothing.
+
+    The shards stay: they are those of the record that is described anew.
+    """
+    place = store / name / "raw/record/zarr.json"
+    if store.local is None:
+        return False
+    try:
+        whole = "shape" in json.loads(place.read())
+    except (FileNotFoundError, ValueError):
+        whole = False
+    if not whole:
+        place.delete()
+    return not whole
 
 
 def keep_log(context: Context, log: tuple[LogRow, ...]) -> None:

@@ -74,7 +74,9 @@ def _make_root(place: Place) -> None:
     StoreError
         If the place holds something else.
     """
-    if (place.entries() or place.folders()) and not (place / "zarr.json").exists():
+    # The root says nothing that is not the same in every store: what was one is made one again.
+    other = (place.entries() or place.folders()) and not (place / "ledger" / "options.json").exists()
+    if other and not (place / "zarr.json").exists():
         msg = f"{place}: this holds something that is not a gravdask store; name a new folder for the store"
         raise StoreError(msg)
     about = {"gravdask_schema": SCHEMA_VERSION, "time_origin": TIME_ORIGIN, "Conventions": "CF-1.11"}
