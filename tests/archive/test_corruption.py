@@ -235,3 +235,26 @@ def test_no_damage_makes_a_value_up(
     assert {what for _, what in outcomes} <= {"ignored", "refused", "whole", "part", "as the bytes say"}
     # The damage is real: not everything may pass as the whole file.
     assert any(what != "whole" for _, what in outcomes)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("wrong", ["furlong", "hPa", "m/s^2", "%$&", "9.81"])
+@pytest.mark.parametrize(
+    ("path", "unit"),
+    [
+        ("gravimeter/tsoft_tsf/l230406.TSF", "nm/s^2"),
+        ("format_fixtures_not_real_values/tsf_data.tsf", "units2"),
+    ],
+)
+def test_a_wrong_unit_changes_no_number_and_is_passed_on_as_written(
+    real_data: Path, tmp_path: Path, path: str, unit: str, wrong: str
+) -> None:
+    """What a unit means is judged where channels are described; a reader neither converts by it nor drops it."""
+    content = (real_data / path).read_bytes()
+    assert unit.encode() in content
+    damaged = tmp_path / Path(path).name
+    damaged.write_bytes(content.replace(unit.encode(), wrong.encode()))
+    for before, after in zip(read_file(real_data / path), read_file(damaged), strict=True):
+        np.testing.assert_array_equal(before.values, after.values)
+        assert (before.start_ns, before.rate, before.decimals) == (after.start_ns, after.rate, after.decimals)
+        assert after.unit == (wrong if before.unit == unit else before.unit)
