@@ -31,8 +31,6 @@ class Divider:
     ----------
     text
         The line, with its end.
-    begins
-        Whether a block begins here.
     start
         Its first byte within the file.
     line
@@ -42,11 +40,15 @@ class Divider:
     """
 
     text: bytes
-    begins: bool
     start: int
     line: int
     before: bytes
     before_start: int
+
+    @property
+    def begins(self) -> bool:
+        """Whether a block begins here."""
+        return self.text.lstrip().startswith(_WORDS[0])
 
     @property
     def stop(self) -> int:
@@ -89,22 +91,17 @@ def find_dividers(file: BinaryIO) -> Iterator[Divider]:
     at, line = 0, 1
     before, before_start = b"", 0
     for block in line_blocks(file):
-        done = 0  # what of the block is counted into `line`
-        for place in _places(block):
-            end = block.find(b"\n", place) + 1 or len(block)
-            line += block.count(b"\n", done, place)
-            done = place
-            above = block[:place].rstrip()
+        done = 0  # what of the block was looked at
+        for place in (*_places(block), len(block)):
+            above = block[done:place].rstrip()
             if above:
                 first = above.rfind(b"\n") + 1
-                before, before_start = above[first:], at + first
-            text = block[place:end]
-            yield Divider(text, text.lstrip().startswith(_WORDS[0]), at + place, line, before, before_start)
-        line += block.count(b"\n", done)
-        whole = block.rstrip()
-        if whole:
-            first = whole.rfind(b"\n") + 1
-            before, before_start = whole[first:], at + first
+                before, before_start = above[first:], at + done + first
+            line += block.count(b"\n", done, place)
+            done = place
+            if place < len(block):
+                text = block[place : block.find(b"\n", place) + 1 or len(block)]
+                yield Divider(text, at + place, line, before, before_start)
         at += len(block)
 
 
@@ -156,7 +153,7 @@ def _rows_after_header(head: bytes) -> Divider | None:
     mark = next((mark for mark in ends if ROW.match(head, mark.end())), None)
     if mark is None:
         return None
-    return Divider(mark[0], False, mark.start(), head.count(b"\n", 0, mark.start()) + 1, b"", 0)
+    return Divider(mark[0], mark.start(), head.count(b"\n", 0, mark.start()) + 1, b"", 0)
 
 
 def _extent(file: BinaryIO, first: Divider, closing: list[Divider], after: Divider | None, size: int) -> Extent:

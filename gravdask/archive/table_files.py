@@ -56,7 +56,8 @@ class TableReader:
             msg = f"{source.path}: no layout under [[archive.tables]] fits its name"
             raise NotThisFormatError(msg)
         path = source.path
-        if b"\0" in read_head(path) and not read_head(path, 2).startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        head = read_head(path)
+        if b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise DamagedFileError(path, None, f"is no text, but its name fits {layout.files!r}", ADVICE)
         try:
             with open_table(path) as file:

@@ -176,7 +176,7 @@ def trim_extents(context: Context, plans: list[ChannelPlan]) -> None:
         channel = context.channels.get(plan.name)
         if channel is None or not plan.placements:
             continue
-        start, stop = min(p.start for p in plan.placements), max(p.stop for p in plan.placements)
+        start, stop = plan.extent
         if (start, stop) == channel.extent:
             continue
         chunk = record_blocks(channel.rate).chunk

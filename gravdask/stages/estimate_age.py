@@ -14,10 +14,10 @@ import numpy as np
 from gravdask.config import digest
 from gravdask.preprocess.admittance import Admittance, AdmittanceEstimate
 from gravdask.preprocess.monthly import MonthlyAdmittance
+from gravdask.stages.scanning import examples
 
 GROWN = 2
 """Times as many days as an estimate was made from that are worth a note."""
-MONTHS_NAMED = 3
 _QUANTITIES = (
     ("tidal_factor", "tidal factor", ".4f", ""),
     ("admittance", "pressure admittance", ".2f", " nm/s²/hPa"),
@@ -56,8 +56,7 @@ def age_notes(name: str, kept: dict[str, Any], months: MonthlyAdmittance) -> lis
     if then and now and now[0] < min(then):
         reasons.append(f"begins earlier now, in {now[0]}")
     if then and (changed := _changed(then, months)) and _differs(kept, fresh):
-        more = f" and {len(changed) - MONTHS_NAMED} more" if len(changed) > MONTHS_NAMED else ""
-        reasons.append(f"was changed in {', '.join(changed[:MONTHS_NAMED])}{more}")
+        reasons.append(f"was changed in {examples(changed)}")
     if not reasons:
         return []
     span = f" ({min(then)} to {max(then)})" if then else ""

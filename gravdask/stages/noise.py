@@ -36,6 +36,7 @@ from gravdask.stages.channels import (
     removes_response,
     response_fault,
 )
+from gravdask.stages.scanning import examples
 from gravdask.store.layout import create_array, open_root, put_table, read_span, sub_array, write_unit
 from gravdask.store.ledger import Record
 
@@ -87,12 +88,7 @@ def plan(context: Context) -> Plan:
             }
             mine = units.get(unit, {})
             made.append(make_task(context, "noise", channel.name, unit, mine, settings, payload, span_of_days(context)))
-    return Plan.of(made, [f"{_few(names)}: {reason}" for reason, names in refused.items()])
-
-
-def _few(names: list[str]) -> str:
-    """First names of a list, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return Plan.of(made, [f"{examples(names)}: {reason}" for reason, names in refused.items()])
 
 
 def treatment(reader: RecordReader) -> str:
