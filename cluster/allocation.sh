@@ -5,6 +5,7 @@
 #
 # WORKERS    number of workers that LAUNCH starts (required)
 # LAUNCH     command that starts another command once for each worker: srun, mpiexec, ...; empty: here, WORKERS times
+# PREFIX     what comes before every command of the environment, e.g. "apptainer exec gravdask.sif"; empty: nothing
 # MEMORY     memory limit of a worker [2GiB]
 # SCRATCH    node-local folder for spilling [TMPDIR or /tmp]
 # INTERFACE  network interface, e.g. ib0; empty: the default one
@@ -18,6 +19,7 @@ set -euo pipefail
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 export MALLOC_MMAP_THRESHOLD_=67108864 MALLOC_TRIM_THRESHOLD_=268435456
 
+read -ra within <<<"${PREFIX:-env}"
 file=$PWD/dask-scheduler-${SLURM_JOB_ID:-${PBS_JOBID:-$$}}.json # in a folder that all nodes see
 log=${file%.json}.log
 rm -f "$file"
@@ -33,9 +35,9 @@ finish() { # workers first: without their scheduler they end slowly
 }
 trap finish EXIT
 
-dask scheduler --scheduler-file "$file" --port 0 --no-dashboard ${network[@]+"${network[@]}"} >"$log" 2>&1 &
+"${within[@]}" dask scheduler --scheduler-file "$file" --port 0 --no-dashboard ${network[@]+"${network[@]}"} >"$log" 2>&1 &
 started+=($!)
-worker=(dask worker --scheduler-file "$file" --nthreads 1 --memory-limit "${MEMORY:-2GiB}" --no-dashboard
+worker=("${within[@]}" dask worker --scheduler-file "$file" --nthreads 1 --memory-limit "${MEMORY:-2GiB}" --no-dashboard
   --local-directory "${SCRATCH:-${TMPDIR:-/tmp}}" --death-timeout 120 ${network[@]+"${network[@]}"})
 if [ -n "${LAUNCH:-}" ]; then
   $LAUNCH "${worker[@]}" >>"$log" 2>&1 &
@@ -45,7 +47,7 @@ fi
 started+=($!)
 
 address=$(
-  python - "$file" "$WORKERS" "${WAIT:-600}" <<'PYTHON'
+  "${within[@]}" python - "$file" "$WORKERS" "${WAIT:-600}" <<'PYTHON'
 import sys
 
 from distributed import Client
@@ -63,7 +65,7 @@ PYTHON
   exit 5
 }
 
-gravdask "$@" --set cluster.kind=address --set "cluster.address=$address" &
+"${within[@]}" gravdask "$@" --set cluster.kind=address --set "cluster.address=$address" &
 run=$!
 trap 'kill -TERM "$run" 2>/dev/null || true' TERM USR1 INT
 code=0

@@ -21,6 +21,7 @@ _FLAGS = {
     "start": ("archive", "start"),
     "end": ("archive", "end"),
     "workers": ("cluster", "workers"),
+    "performance_report": ("cluster", "performance_report"),
     "output": ("store", "path"),
 }
 
@@ -44,6 +45,24 @@ def config_of(archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[st
     StoreError
         If what the store remembers of earlier runs is damaged.
     """
+    return _as_before(*stated_values(archive, flags, say), say)
+
+
+def stated_values(
+    archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[str], None]
+) -> tuple[dict[str, Any], str]:
+    """Join the configuration file, if there is one, with the command line, without looking at the store.
+
+    Returns
+    -------
+    values, where
+        As they are stated, not validated; and the file that they are from, or that they are from the command line.
+
+    Raises
+    ------
+    ConfigError
+        If the file, or a value that is looked at here, is wrong.
+    """
     file = flags.get("config_file")
     if file is None and not archive and Path(CONFIG_FILE).exists():
         file = CONFIG_FILE
@@ -54,7 +73,7 @@ def config_of(archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[st
     values = anchored(load_values(Path(file)), Path(file)) if file else {}
     for name, (section, key) in _FLAGS.items():
         if flags.get(name) is not None:
-            is_path = name in {"catalog", "stations", "output"} and flags[name]
+            is_path = name in {"catalog", "stations", "output", "performance_report"} and flags[name]
             values.setdefault(section, {})[key] = anchored_text(flags[name], Path.cwd()) if is_path else flags[name]
     if archive:
         values.setdefault("archive", {})["paths"] = [anchored_text(p, Path.cwd()) for p in archive]
@@ -70,8 +89,7 @@ def config_of(archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[st
         values.setdefault("fit", {})["refit"] = "always"
     for assignment in flags.get("assignments", ()):
         set_value(values, assignment)
-    where = str(file) if file else "command line"
-    return _as_before(values, where, say)
+    return values, str(file) if file else "command line"
 
 
 def _as_before(values: dict[str, Any], where: str, say: Callable[[str], None]) -> Config:

@@ -1,28 +1,27 @@
-"""The command line: one command a stage, plus init, demo, simulate, scan, plan, status and run."""
+"""The command line: one command a stage, plus init, demo, simulate, scan, plan, preflight, status and run."""
 
 from __future__ import annotations
 
 import errno
+import json
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 import gravdask
-from gravdask.arguments import CONFIG_FILE, config_of, share_of_units
-from gravdask.config import STAGES, Config, render
+from gravdask.arguments import CONFIG_FILE, config_of, share_of_units, stated_values
+from gravdask.config import STAGES, Config, build_config, render
 from gravdask.errors import ConfigError, GravdaskError, LeaseHeldError, PreflightError
-from gravdask.progress import Progress, grouped
-
-if TYPE_CHECKING:
-    from gravdask.pipeline import RunRecord
+from gravdask.progress import Progress
+from gravdask.store.place import place_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 EXIT_USAGE, EXIT_FAILED, EXIT_LEASE, EXIT_PREFLIGHT = 2, 3, 4, 5
@@ -67,6 +66,7 @@ _effort_options = _options(
     click.option("--years", metavar="Y1:Y2", help="Work on these years only, both included."),
     click.option("--serial", is_flag=True, help="Work in this process, without Dask workers."),
     click.option("--workers", type=int, help="Worker processes [default: one a core]."),
+    click.option("--performance-report", type=click.Path(), help="File for Dask's performance report (HTML)."),
 )
 _refit_option = click.option(
     "--refit", is_flag=True, help="Estimate tide, air pressure and drift anew, and fit the models anew."
@@ -88,7 +88,9 @@ _figure_option = click.option(
 
 def make_config(archive: tuple[str, ...], flags: dict[str, Any]) -> Config:
     """Join the configuration file with the command line; see `gravdask.arguments.config_of`."""
-    return config_of(archive, flags, partial(click.echo, err=True))
+    from gravdask.execution import silent_rank
+
+    return config_of(archive, flags, (lambda _: None) if silent_rank() else partial(click.echo, err=True))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -98,13 +100,19 @@ def cli() -> None:
 
 
 def _execute(config: Config, stages: tuple[str, ...], flags: dict[str, Any]) -> int:
-    """Run stages and tell how it went; gives the exit code."""
+    """Run stages and tell how it went; gives the exit code. Of MPI ranks, only the client's does."""
+    from gravdask.execution import client_rank
+    from gravdask.outcome import NO_DASK, tell_outcome, tell_performance_report
     from gravdask.pipeline import run
 
     progress = Progress(sys.stderr)
     channels = tuple(flags.get("channels") or ("*",))
     stop = threading.Event()
-    with _stopping(stop, progress):
+    with client_rank(config.cluster) as mine, _stopping(stop, progress):
+        if not mine:
+            return 0
+        if config.cluster.performance_report and config.cluster.kind == "serial":
+            progress.say(NO_DASK)
         record = run(
             config,
             stages=stages,
@@ -113,7 +121,8 @@ def _execute(config: Config, stages: tuple[str, ...], flags: dict[str, Any]) -> 
             progress=progress,
             stop=stop,
         )
-    _tell(record, progress)
+    tell_outcome(record, progress)
+    tell_performance_report(config.cluster, record.seconds, progress)
     return record.exit_code
 
 
@@ -138,29 +147,6 @@ def _stopping(stop: threading.Event, progress: Progress) -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-
-
-def _tell(record: RunRecord, progress: Progress) -> None:
-    """Say what a run did, what it left out and where the report is."""
-    for note in grouped(record.notes):
-        progress.say(f"note: {note}")
-    for row in record.quarantine.head(20).to_dict("records"):
-        line = f", line {row['line']}" if row.get("line") and row["line"] == row["line"] else ""
-        cure = f"; {row['cure']}" if row["cure"] else ""
-        progress.say(f"quarantined: {row['where']}{line}: {row['what']}{cure}")
-    if len(record.quarantine) > 20:
-        progress.say(f"quarantined: {len(record.quarantine) - 20} more; all are in quarantine.csv beside the report")
-    if record.units_done == record.units_quarantined == record.units_skipped == 0:
-        progress.say(
-            "nothing to do: there is nothing to work on for these stages, channels and times; 'gravdask status' says "
-            f"what the store holds ({record.seconds:.1f} s)"
-        )
-    elif record.units_done == 0 and record.units_quarantined == 0:
-        progress.say(f"nothing to do: all {record.units_skipped} units are up to date ({record.seconds:.1f} s)")
-    else:
-        progress.say(f"{record.units_done} units done, {record.units_skipped} up to date ({record.seconds:.1f} s)")
-    if record.report is not None:
-        progress.say(f"report: {record.report}")
 
 
 @cli.command()
@@ -250,13 +236,58 @@ def plan(archive: tuple[str, ...], **flags: Any) -> int:  # noqa: ANN401
 
 
 @cli.command()
+@click.argument("archive", nargs=-1, type=click.Path())
+@_archive_options
+@_store_options
+@_effort_options
+@click.option("--here-only", is_flag=True, help="Look from this machine only, and start no worker.")
+@click.option("--wait", default=300.0, show_default=True, help="Seconds to wait for a worker.")
+@click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
+def preflight(archive: tuple[str, ...], here_only: bool, wait: float, as_json: bool, **flags: Any) -> int:  # noqa: ANN401
+    """Check what a run needs: archive, store, disk, this machine, the batch system, a worker."""
+    from gravdask.preflight import findings_of, taking_part, tell
+
+    fault: Exception | None = None
+    config: Config | None = None
+    try:
+        config = make_config(archive, flags)
+    except (GravdaskError, OSError) as error:
+        fault = error
+        with suppress(GravdaskError, OSError):  # what is wrong may be the store, which the other checks look at
+            config = build_config(*stated_values(archive, flags, lambda _: None))
+    with taking_part(config) as mine:
+        if not mine:
+            return 0
+        say = Progress(sys.stderr).say
+        return EXIT_PREFLIGHT if tell(findings_of(config, fault, not here_only, wait, say), as_json, click.echo) else 0
+
+
+@cli.command()
 @_store_options
 @_figure_option
-def status(figure: Path | None, **flags: Any) -> int:  # noqa: ANN401
-    """Say what the store holds, its availability, what is finished and what is quarantined."""
-    from gravdask.overview import status_lines
+@click.option("--runs", is_flag=True, help="Only who works on the store, how far, and how the last run ended.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+def status(figure: Path | None, runs: bool, as_json: bool, **flags: Any) -> int:  # noqa: ANN401
+    """Say who works on the store and how far, what it holds, its availability, what is finished and quarantined.
 
-    click.echo("\n".join(status_lines(make_config((), flags), figure)))
+    Works during a run, from any machine that sees the store; nothing is written. The keys with --json: store, time;
+    running, lost (died without a word): lists of runs; last (the run that ended last), starting (clients that hold a
+    lease and told nothing yet); without --runs channels and stages (units by status). A run has run (its name),
+    state, started, updated, ended, seconds, host, pid, version, settings, stage, stages (units, done, skipped,
+    quarantined, seconds, worker_seconds, read_seconds, compute_seconds, write_seconds, bytes, peak_memory_bytes,
+    units_per_second, seconds_left), slowest, quarantined (reasons), workers, peak_memory_bytes, error, and while it
+    goes on silent_seconds. Times are UTC.
+    """
+    config = make_config((), flags)
+    if runs:  # asked every few seconds, it must not import what the rest needs
+        from gravdask.watching import run_lines, run_values
+
+        told: Any = run_values(place_of(config)) if as_json else run_lines(place_of(config))
+    else:
+        from gravdask.overview import status_lines, status_values
+
+        told = status_values(config) if as_json else status_lines(config, figure)
+    click.echo(json.dumps(told, indent=1, default=str) if as_json else "\n".join(told))
     return 0
 
 

@@ -193,7 +193,10 @@ class Grid:
 
     def locate(self, time_ns: int) -> tuple[int, int]:
         """Return the index of the sample nearest to a time, and the time's deviation from it [ns]."""
-        index = round((time_ns - ORIGIN_NS - self.phase_ns) / self.rate.interval_ns)
+        interval = self.rate.seconds * SECOND_NS
+        index, rest = divmod((int(time_ns) - ORIGIN_NS - self.phase_ns) * self.rate.samples, interval)
+        if 2 * rest > interval or (2 * rest == interval and index % 2):  # halves to the even one
+            index += 1
         return index, time_ns - self.time_ns(index)
 
     def time_ns(self, index: int) -> int:

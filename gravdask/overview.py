@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -35,12 +36,14 @@ from gravdask.stages import archive as archive_stage
 from gravdask.stages import convert, fit
 from gravdask.stages.base import Context
 from gravdask.stages.placement import ChannelPlan
+from gravdask.stages.placements import Placements
 from gravdask.stages.report import quarantine_table
 from gravdask.stages.scanning import examples, spread, teller
-from gravdask.store.layout import open_root
+from gravdask.store.layout import channel_names, open_root
 from gravdask.store.ledger import Ledger
 from gravdask.store.place import place_of
 from gravdask.store.presence import WITNESS
+from gravdask.watching import run_lines, run_values
 
 FEW = 20
 """Up to so many lines of one kind are written one by one; more are grouped by their reason."""
@@ -90,7 +93,7 @@ def survey_archive(
         channel, remarks = archive_stage.describe(plan, table)
         notes += [*plan.notes, *remarks]
         first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
-        samples = sum(p.npts for p in plan.placements)
+        samples = int(Placements.of(plan.placements).npts.sum())
         where = f"{channel.latitude:.3f} {channel.longitude:.3f}" if channel.located else "no coordinates"
         lines.append(
             f"{plan.name:<20} {plan.rate!s:>6} {channel.kind:<8} {channel.source_unit:<8} {first} to {last}  "
@@ -109,8 +112,8 @@ def survey_archive(
 
 def covered(plan: ChannelPlan) -> NDArray[np.int64]:
     """Spans with samples of a channel [ns since 1970], shape (spans, 2), from the places of its traces."""
-    samples = np.array([(p.start, p.stop) for p in plan.placements], np.int64).reshape(-1, 2)
-    return _times(plan.rate.interval_ns.numerator, plan.rate.interval_ns.denominator, plan.phases, merged(samples))
+    samples = merged(Placements.of(plan.placements).spans)
+    return _times(plan.rate.interval_ns.numerator, plan.rate.interval_ns.denominator, plan.phases, samples)
 
 
 def _times(step: int, parts: int, phases: list[tuple[int, int]], samples: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -209,10 +212,10 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
         lines.append(
             f"convert    {len(planned.tasks)} units ({planned.parts} chunks) to do, {planned.current} up to date"
         )
-        converting = bool(planned.tasks)
+        converting = bool(len(planned.tasks))
         if converting:
             lines.append("           and in the stages below what these chunks touch, beside what is counted here")
-        for name in sorted({t.channel for t in planned.tasks} - set(context.channels)):
+        for name in sorted(set(planned.tasks.channels) - set(context.channels)):
             lines.append(f"           new channel {name}")
     for name, stage in UNIT_STAGES.items():
         planned = stage.plan(context)
@@ -224,8 +227,30 @@ def plan_lines(config: Config, progress: Progress) -> list[str]:
     return sorted(lines, key=lambda text: STAGES.index(text.split()[0]) if text.split()[0] in STAGES else 0)
 
 
+def status_values(config: Config) -> dict[str, Any]:
+    """Tell a machine of a store's runs, channels and units.
+
+    Returns
+    -------
+    values
+        ``store``, ``time``, ``running``, ``starting``, ``lost``, ``last``: see `gravdask.watching.run_values`;
+        ``channels``: names; ``stages``: for each stage the number of its units by status (done, empty, begun,
+        quarantined).
+
+    Raises
+    ------
+    StoreError
+        If there is no store.
+    """
+    place = place_of(config)
+    values = run_values(place)
+    ledger = Ledger(place / "ledger")
+    stages = {stage: dict(Counter(r.status for r in ledger.of_stage(stage))) for stage in STAGES}
+    return {**values, "channels": channel_names(open_root(place)), "stages": stages}
+
+
 def status_lines(config: Config, figure: Path | None = None) -> list[str]:
-    """What a store holds: channels, finished and lost units, models, availability, and what is quarantined.
+    """What a store holds: runs, channels, finished and lost units, models, availability, and what is quarantined.
 
     Parameters
     ----------
@@ -243,7 +268,7 @@ def status_lines(config: Config, figure: Path | None = None) -> list[str]:
     root = open_root(place)
     context = Context(config, Ledger(place / "ledger"), Progress())
     context.reload()
-    lines = [f"store {place}, {len(context.channels)} channels", *context.ledger.damaged]
+    lines = [f"store {place}, {len(context.channels)} channels", *run_lines(place), *context.ledger.damaged]
     for channel in context.channels.values():
         first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
         measured = channel.source_unit or channel.quantity if channel.kind == "other" else channel.quantity
@@ -295,8 +320,7 @@ def stored_spans(context: Context, index: ArchiveIndex | None) -> dict[str, NDAr
         chunks = np.array(sorted(context.record_content(channel)), np.int64)
         held = merged(np.stack([chunks, chunks + 1], axis=1) * blocks.chunk)
         if channel.name in plans:
-            traces = [(p.start, p.stop) for p in plans[channel.name].placements]
-            held = clipped(merged(np.array(traces, np.int64).reshape(-1, 2)), held)
+            held = clipped(merged(Placements.of(plans[channel.name].placements).spans), held)
         step = channel.rate.interval_ns
         spans[channel.name] = _times(step.numerator, step.denominator, list(channel.phases), held)
     return spans

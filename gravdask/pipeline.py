@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,11 +22,14 @@ from gravdask.archive.index import ArchiveIndex
 from gravdask.archive.stations import StationTable
 from gravdask.config import STAGES, Config, digest
 from gravdask.errors import ConfigError, ExecutionError, GravdaskError, ReadError, StationError, StoreError
-from gravdask.execution import HOPELESS, Failure, Runner, open_runner
+from gravdask.execution import HOPELESS, Runner, open_runner
+from gravdask.preflight import refuse_hopeless
 from gravdask.progress import Progress
 from gravdask.stages import archive as archive_stage
 from gravdask.stages import calibrate, classify, convert, fit, interpret, noise, report, scatter
-from gravdask.stages.base import Context, Plan, Stage, Task
+from gravdask.stages.base import Context, Plan, Stage
+from gravdask.stages.doing import do_plan, stage_line
+from gravdask.stages.index_file import problems_only
 from gravdask.stages.interpret import Events
 from gravdask.stages.start import (
     days_of,
@@ -42,6 +44,7 @@ from gravdask.store.lease import Lease
 from gravdask.store.ledger import Ledger, Record
 from gravdask.store.options import keep_options, kept_options
 from gravdask.store.place import Place, in_words, place_of
+from gravdask.store.runlog import RunLog, about_run
 
 UNIT_STAGES = {
     "noise": Stage("noise", noise.plan, noise.work, noise.prepare),
@@ -58,7 +61,9 @@ class RunRecord:
     Attributes
     ----------
     stages
-        A row for each stage: stage, units (known), done, skipped (up to date), quarantined, parts, seconds.
+        A row for each stage: stage, units (known), done, skipped (up to date), quarantined, parts, seconds,
+        worker_seconds, read_seconds, compute_seconds, write_seconds, bytes (written), peak_memory_bytes (of a
+        worker), units_per_second.
     notes
         What a person should know.
     quarantine
@@ -67,6 +72,9 @@ class RunRecord:
         The page, if it was written.
     seconds
         Wall time.
+    figures
+        All figures of the run, as they stand in ``runs/`` of the store; `gravdask.store.runlog.RunLog.state` has the
+        keys.
     """
 
     stages: list[dict[str, Any]] = field(default_factory=list)
@@ -74,6 +82,7 @@ class RunRecord:
     quarantine: pd.DataFrame = field(default_factory=pd.DataFrame)
     report: Path | None = None
     seconds: float = 0.0
+    figures: dict[str, Any] = field(default_factory=dict)
 
     @property
     def units_done(self) -> int:
@@ -149,12 +158,14 @@ def run(
     place = place_of(config)
     with in_words(place), _opened(config, place, stages, channels, part, progress or Progress(), stop) as state:
         for stage in (s for s in STAGES if s in stages):
-            _STEPS[stage](state)
+            with state.context.log.stage(stage):
+                _STEPS[stage](state)
         if part == (0, 1) and channels == ("*",) and days_of(config) == (None, None):
             state.context.ledger.compact()
         state.context.ledger.flush()
         state.record.quarantine = _quarantine(state)
         state.record.seconds = time.monotonic() - begun
+        state.record.figures = state.context.log.finish(state.record.exit_code)
         return state.record
 
 
@@ -175,16 +186,18 @@ def _opened(
     if converting:
         find_archive(config)
     refuse_shared_memory(config, place)
+    refuse_hopeless(config)
     kept_options(place)  # refuses what is damaged, before anything is made by other options
     root = open_root(place, create=converting)
     patterns = config.archive.select if channels == ("*",) else channels
     span, frame_days = days_of(config), frame_days_of(config, root)
     lease = Lease(place / "ledger" / "leases", tuple(patterns), stages, part, span, frame_days)
-    runner = open_runner(config.cluster, progress.say, stop)
+    log = RunLog(place, about_run(config, stages, channels, part), stop, lambda: progress.said)
+    runner = open_runner(config.cluster, log.telling(progress.say), stop)
     # One BLAS thread here too: more would change the last bits of a model, and a store's values with them.
-    with lease, threadpool_limits(1):
+    with lease, threadpool_limits(1), log:
         ledger = Ledger(place / "ledger", lease.check)
-        context = Context(config, ledger, progress, part, channels)
+        context = Context(config, ledger, progress, part, channels, log=log)
         context.reload()
         state = _Run(context, runner, RunRecord(notes=ledger.heal()), events=events)
         if not converting:
@@ -216,6 +229,7 @@ def _convert(state: _Run) -> None:
         state.index, kept = archive_stage.scan_archive(context, state.table, runner=state.runner)
     except (ConfigError, ReadError, StationError):
         if not context.channels:
+            context.log.discard()
             discard_empty(context.store)
         raise
     # Only now: what a run cannot work with must not be what the next one goes by.
@@ -225,10 +239,11 @@ def _convert(state: _Run) -> None:
     state.problems += placed.problems
     state.record.notes += [*notes, *kept, *more, *placed.notes, *map(str, state.table.conflicts())]
     state.record.notes += [str(p) for p in state.index.problems if p.severity == "note"]
+    state.index = problems_only(state.index)
     state.record.notes += archive_stage.create_channels(context, placed.plans, state.table)
     options = archive_stage.read_options(settings, state.table)
     plan = convert.plan(context, [*placed.plans, *archive_stage.emptied(context, placed.plans)], options)
-    records = _do(state, Stage("convert", lambda _: plan, convert.work), plan, begun)
+    records = _do(state, Stage("convert", lambda _: plan, convert.work, counted=convert.COUNTED), plan, begun)
     archive_stage.trim_extents(context, placed.plans)
     state.record.notes += convert.overlap_notes(records)
 
@@ -250,57 +265,11 @@ def _units(name: str) -> Callable[[_Run], None]:
 
 
 def _do(state: _Run, stage: Stage, plan: Plan, begun: float) -> list[Record]:
-    """Do the tasks of a plan, keep their records, and sum them up in the run's record."""
-    context = state.context
-    # By the unit's name, not its place in the plan: what a job finds stale depends on what others have finished.
-    i, n = context.part
-    tasks = [t for t in plan.tasks if zlib.crc32(f"{t.channel}/{t.unit}".encode()) % n == i]
-    state.record.notes += [*plan.notes, *context.presence.notes()]
-    records, failed = [], 0
-    if tasks:
-        context.ledger.begin([t.record("begun") for t in tasks])
-        if stage.prepare is not None:
-            stage.prepare(context, tasks)
-        with context.progress.task(stage.name, len(tasks)) as counter:
-            for task, result in state.runner.run(stage.work, tasks):
-                failed += isinstance(result, Failure)
-                if isinstance(result, Failure) and result.hopeless:
-                    raise ExecutionError(no_room(context.store, result.reason))
-                record = _failed(task, result) if isinstance(result, Failure) else result
-                context.ledger.add(record)
-                records.append(record)
-                counter.advance()
-    context.ledger.flush()
-    row = {
-        "stage": stage.name,
-        "units": plan.current + len(plan.tasks),
-        "done": len(tasks) - failed,
-        "skipped": plan.current,
-        "quarantined": failed,
-        "parts": sum(len(t.stale) for t in tasks),
-        "seconds": time.monotonic() - begun,
-    }
-    state.record.stages.append(row)
-    context.progress.say(_line(row))
-    return records
-
-
-def _failed(task: Task, failure: Failure) -> Record:
-    """Record of a unit that failed: listed, and tried again by the next run."""
-    where = f"{task.stage} {task.channel} unit {task.unit} ({task.payload.get('span', 'span of the unit')})"
-    problem = {"where": where, "line": 0, "what": failure.reason, "cure": "run again; the rest is not affected"}
-    return task.record("quarantined", info={"problems": [problem], "trace": failure.trace})
-
-
-def _line(row: dict[str, Any]) -> str:
-    """One line about a stage."""
-    if not row["done"] and not row["quarantined"]:
-        return f"{row['stage']:<10} up to date ({row['skipped']} units)"
-    failed = f", {row['quarantined']} quarantined" if row["quarantined"] else ""
-    return (
-        f"{row['stage']:<10} {row['done']} units done ({row['parts']} parts), {row['skipped']} up to date{failed}, "
-        f"{row['seconds']:.1f} s"
-    )
+    """Do a plan and put what came of it into the run's record; gives what was found of each channel."""
+    done = do_plan(state.context, state.runner, stage, plan, begun)
+    state.record.notes += done.notes
+    state.record.stages.append(done.row)
+    return done.records
 
 
 def _whole(state: _Run, stage: str, done: int, skipped: int, begun: float) -> None:
@@ -314,8 +283,9 @@ def _whole(state: _Run, stage: str, done: int, skipped: int, begun: float) -> No
         "parts": done,
         "seconds": time.monotonic() - begun,
     }
+    row = state.context.log.sums(row)
     state.record.stages.append(row)
-    state.context.progress.say(_line(row))
+    state.context.progress.say(stage_line(row))
 
 
 def _fit(state: _Run) -> None:
@@ -361,7 +331,7 @@ def _report(state: _Run) -> None:
         _whole(state, "report", 0, 1, begun)
         return
     summary = pd.DataFrame(state.record.stages)
-    plan = [_line(row) for row in state.record.stages]
+    plan = [stage_line(row) for row in state.record.stages]
     report.run(context, summary, plan, state.record.notes, quarantine)
     context.ledger.add(Record("report", "*", 0, mark, "done", seconds=time.monotonic() - begun))
     _whole(state, "report", 1, 0, begun)

@@ -52,15 +52,22 @@ class Progress:
     ----------
     stream
         Where to write; None keeps silent.
+
+    Attributes
+    ----------
+    said
+        The last line, whether it was written or not.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
+        self.said = ""
         self._stream = stream
         self._live = bool(stream is not None and stream.isatty())
         self._start = time.monotonic()
 
     def say(self, text: str) -> None:
         """Write one line."""
+        self.said = text.rstrip()
         if self._stream is not None:
             self._stream.write(text.rstrip() + "\n")
             self._stream.flush()

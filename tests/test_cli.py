@@ -31,7 +31,7 @@ from gravdask.errors import (
     UnitsError,
 )
 
-COMMANDS = ("run", *STAGES, "init", "scan", "plan", "status", "simulate", "demo")
+COMMANDS = ("run", *STAGES, "init", "scan", "plan", "preflight", "status", "simulate", "demo")
 
 
 @pytest.fixture(autouse=True)

@@ -38,12 +38,28 @@ n_components = 2
 def test_a_profile_is_a_cluster_section_that_validates(path: Path) -> None:
     values = load_values(path)
     assert list(values) == ["cluster"]
-    assert build_config(values, str(path)).cluster.kind == path.stem
+    assert build_config(values, str(path)).cluster.kind == {"k8s": "address"}.get(path.stem, path.stem)
 
 
 def test_every_kind_but_serial_has_a_profile() -> None:
     kinds = set(ClusterConfig.model_fields["kind"].annotation.__args__)
-    assert {p.stem for p in PROFILES} == kinds - {"serial"}
+    assert {p.stem for p in PROFILES} == kinds - {"serial"} | {"k8s"}
+
+
+@pytest.mark.parametrize("kind", ["slurm", "pbs"])
+def test_a_batch_profile_explains_every_key_that_means_something_to_it(kind: str) -> None:
+    path = CLUSTER / f"{kind}.toml"
+    (stated,) = load_values(path).values()
+    others = {"address"} | ({"qos"} if kind == "pbs" else set())
+    assert set(stated) == set(ClusterConfig.model_fields) - others
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for key in stated:
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"{key} = "))
+        above = next(line for line in reversed(lines[:at]) if " = " not in line)
+        assert above.startswith("# ") or key == "kind", key
+    usual = ClusterConfig(kind=kind).model_dump(mode="json")
+    chosen = {"workers", "workers_per_job", "memory"}
+    assert {key for key, value in stated.items() if value != usual[key]} <= chosen
 
 
 def test_the_local_profile_holds_the_defaults() -> None:
@@ -234,7 +250,11 @@ def allocation(simulated: tuple[Path, int], tmp_path: Path) -> tuple[list[str], 
     config = configuration(simulated[0], store, "")
     command = ["bash", str(CLUSTER / "allocation.sh"), "run", "-c", str(config)]
     scratch = tmp_path / "scratch"
+    # A word before each command, as a container takes one; here it writes down what it is given.
+    within = tmp_path / "within.sh"
+    within.write_text(f'echo "$1" >>{tmp_path}/within.txt\nexec "$@"\n')
     settings = {"INTERFACE": "lo", "LAUNCH": f"bash {launcher}", "SCRATCH": str(scratch), "WAIT": "60"}
+    settings["PREFIX"] = f"bash {within}"
     return command, settings, store
 
 
@@ -259,6 +279,9 @@ def test_the_job_script_passes_signals_on_and_continues(
         assert int(current) >= 4, "what was finished is done again"
     assert_same_results(store, folder / "serial.zarr")
     assert list(tmp_path.glob("dask-scheduler-*.json")) == []
+    assert sorted((tmp_path / "within.txt").read_text().split()) == sorted(
+        2 * ["dask", "dask", "dask", "python", "gravdask"]
+    )
 
 
 @pytest.mark.slow

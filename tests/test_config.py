@@ -168,7 +168,11 @@ LIMITS = [
     ("fit", "refit", ["never", "always"], ["sometimes", True]),
     ("interpret", "q_limit", [0.05], [0.0, 1.0]),
     ("interpret", "odds_limit", [1.01], [1.0]),
-    ("cluster", "kind", ["local", "serial"], ["slurmm"]),
+    ("cluster", "kind", ["local", "serial", "slurm", "pbs", "mpi"], ["slurmm"]),
+    ("cluster", "walltime", ["04:00:00", "2-00:00:00", "100:00:00"], ["", "4h", "04:00", "04:60:00"]),
+    ("cluster", "memory", ["auto", "2GiB", "1500MB", "1.5 GiB", "0"], ["", "much", "-1GiB", "2Gigs"]),
+    ("cluster", "silence", [5.0, 120.0], [0.0, 4.9]),
+    ("cluster", "workers_per_job", [1, 128], [0, 2000]),
     ("cluster", "retries", [0, 20], [-1, 21]),
     ("archive", "clock", ["+08:00", "-05:30", "+14:59", "+8:00"], ["8", "+15:00", "+08:60", "UTC", "+0800"]),
     ("archive", "network", ["XX", "8B"], ["", "A.B", "ABCDEFGHI", "X*"]),
@@ -192,15 +196,47 @@ def test_limits(section: str, key: str, good: list[Any], bad: list[Any]) -> None
             build_config({section: {key: value}})
 
 
-@pytest.mark.parametrize("address", ["tcp://10.0.0.1:8786", "node7:8786", "tls://node7.example:8786"])
+@pytest.mark.parametrize(
+    "address", ["tcp://10.0.0.1:8786", "node7:8786", "tls://node7.example:8786", "s.json", "gateway:0a1b"]
+)
 def test_kind_address_takes_the_address_of_a_scheduler(address: str) -> None:
     assert build_config({"cluster": {"kind": "address", "address": address}}).cluster.address == address
 
 
-@pytest.mark.parametrize("address", ["", "foo bar", "scheduler.json", "tcp://10.0.0.1"])
+@pytest.mark.parametrize("address", ["", "foo bar", "scheduler.jsn", "tcp://10.0.0.1", "gateway:"])
 def test_kind_address_without_one_is_refused(address: str) -> None:
     with pytest.raises(ConfigError, match="kind 'address' needs the address of a scheduler"):
         build_config({"cluster": {"kind": "address", "address": address}})
+
+
+@pytest.mark.parametrize(
+    ("walltime", "seconds"), [("00:00:30", 30), ("04:00:00", 14_400), ("2-01:00:00", 176_400), ("100:00:01", 360_001)]
+)
+def test_a_walltime_in_seconds(walltime: str, seconds: int) -> None:
+    assert build_config({"cluster": {"walltime": walltime}}).cluster.walltime_seconds == seconds
+
+
+def test_a_walltime_needs_no_quotes() -> None:
+    values: dict[str, Any] = {}
+    set_value(values, "cluster.walltime=04:00:00")
+    assert build_config(values).cluster.walltime == "04:00:00"
+
+
+@pytest.mark.parametrize(("kind", "wait", "seconds"), [("local", 0, 60), ("slurm", 0, 86_400), ("pbs", 7, 7)])
+def test_how_long_workers_are_waited_for(kind: str, wait: float, seconds: float) -> None:
+    assert build_config({"cluster": {"kind": kind, "wait": wait}}).cluster.patience == seconds
+
+
+@pytest.mark.parametrize("given", [["tls_ca"], ["tls_cert", "tls_key"]])
+def test_tls_is_given_whole(given: list[str]) -> None:
+    with pytest.raises(ConfigError, match="TLS needs tls_ca, tls_cert and tls_key; only"):
+        build_config({"cluster": dict.fromkeys(given, "x.pem")})
+
+
+@pytest.mark.parametrize("key", ["prologue", "directives"])
+def test_a_line_of_a_job_script_is_one(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"cluster.{key}.*line break"):
+        build_config({"cluster": {key: ["module load x\nrm y"]}})
 
 
 def test_the_configuration_is_immutable() -> None:

@@ -272,6 +272,12 @@ def test_locate_finds_the_nearest_sample(rate: Rate, first_ns: int, time_ns: int
     assert all(abs(deviation) <= abs(time_ns - grid.time_ns(index + step)) + 1 for step in (-1, 1))
 
 
+def test_times_of_numpy_do_not_overflow() -> None:
+    time_ns = 1_300_000_000_123_456_789
+    grid = Grid(Rate(100, 1))
+    assert grid.locate(np.int64(time_ns)) == grid.locate(time_ns)  # type: ignore[arg-type]
+
+
 def test_the_phase_is_kept_and_never_snapped_away() -> None:
     start = ns("2014-02-08T00:00:00.069538")
     grid = Grid.through(Rate(1, 1), start)

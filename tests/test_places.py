@@ -118,9 +118,10 @@ def client(tmp_path: Path) -> Iterator[Callable[..., Client]]:
 
 
 def contents(where: Place | Path | str) -> dict[str, bytes]:
-    """Every object of a store but those of its ledger, which hold times."""
+    """Every object of a store but those of its ledger and its runs, which hold times."""
     place = Place.of(where)
-    return {e.name: (place / e.name).read() for e in place.walk() if not e.name.startswith("ledger/") and e.size}
+    kept = [e.name for e in place.walk() if not e.name.startswith(("ledger/", "runs/")) and e.size]
+    return {name: (place / name).read() for name in kept}
 
 
 def differing(one: dict[str, bytes], two: dict[str, bytes]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -136,17 +137,16 @@ class ArchiveIndex:
         from pyarrow import parquet
 
         try:
-            table = parquet.read_table(path)
+            with parquet.ParquetFile(path) as file:
+                extra = json.loads((file.schema_arrow.metadata or {}).get(b"gravdask", b"{}"))
+                version = extra.get("version")
+                if not isinstance(version, int) or version > INDEX_VERSION:
+                    msg = f"{path}: index of version {version}, expected {INDEX_VERSION}; scan the archive again"
+                    raise ReadError(msg)
+                return _from_parquet(file, extra)
         except (OSError, pa.ArrowException) as error:
             msg = f"{path}: not an index of an archive: {error}; scan the archive again"
             raise ReadError(msg) from error
-        try:
-            extra = json.loads((table.schema.metadata or {}).get(b"gravdask", b"{}"))
-            version = extra.get("version")
-            if not isinstance(version, int) or version > INDEX_VERSION:
-                msg = f"{path}: index of version {version}, expected {INDEX_VERSION}; scan the archive again"
-                raise ReadError(msg)
-            return _from_arrow(table, extra)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             msg = f"{path}: an index that lacks {error}; scan the archive again"
             raise ReadError(msg) from error
@@ -173,26 +173,44 @@ def _to_arrow(index: ArchiveIndex) -> Any:  # noqa: ANN401 - pyarrow is untyped
     return table.replace_schema_metadata({"gravdask": json.dumps(extra)})
 
 
-def _from_arrow(table: Any, extra: dict[str, Any]) -> ArchiveIndex:  # noqa: ANN401
-    """Undo `_to_arrow`; columns that an older index lacks are empty."""
-    nested = table["traces"].combine_chunks()
-    counts = np.diff(nested.offsets.to_numpy())
-    flat = nested.flatten()
-    known = {field.name for field in flat.type}
-    files = _frame({name: table[name] for name in FILE_COLUMNS if name in table.column_names}, FILE_COLUMNS, len(table))
-    traces = _frame({name: flat.field(name) for name in TRACE_COLUMNS if name in known}, TRACE_COLUMNS, len(flat))
+def _from_parquet(file: Any, extra: dict[str, Any]) -> ArchiveIndex:  # noqa: ANN401
+    """Undo `_to_arrow`, column by column: twice the whole would be gigabytes for millions of files.
+
+    Columns that an older index lacks are empty.
+    """
+    names = set(file.schema_arrow.names)
+    nested = file.schema_arrow.field("traces").type.value_type
+    known = {nested.field(n).name for n in range(nested.num_fields)}
+
+    def column(name: str) -> Any:  # noqa: ANN401
+        """One column of the files."""
+        return file.read(columns=[name], use_threads=False)[name].to_pandas()
+
+    def of_traces(name: str) -> Any:  # noqa: ANN401
+        """One column of the traces."""
+        held = file.read(columns=[f"traces.list.element.{name}"], use_threads=False)["traces"].combine_chunks()
+        return held.flatten().field(name).to_pandas()
+
+    some = file.read(columns=[f"traces.list.element.{min(known)}"])["traces"].combine_chunks()
+    counts = np.diff(some.offsets.to_numpy())
+    del some
+    files = _frame(column, FILE_COLUMNS, names, file.metadata.num_rows)
+    traces = _frame(of_traces, TRACE_COLUMNS, known, int(counts.sum()))
     traces.insert(0, "number", positions(counts))
     traces.insert(0, "file", np.repeat(np.arange(len(counts)), counts))
     problems = tuple(Problem(**problem) for problem in extra["problems"])
-    whole = extra["version"] == INDEX_VERSION and known >= TRACE_COLUMNS.keys() and "mark" in table.column_names
+    whole = extra["version"] == INDEX_VERSION and known >= TRACE_COLUMNS.keys() and "mark" in names
     options = extra["options"] if whole else ""
-    return ArchiveIndex(tuple(extra["roots"]), files, traces.astype(TRACE_TABLE), problems, options)
+    return ArchiveIndex(tuple(extra["roots"]), files, traces, problems, options)
 
 
-def _frame(columns: dict[str, Any], types: dict[str, str], rows: int) -> pd.DataFrame:
+def _frame(column: Callable[[str], Any], types: dict[str, str], known: set[str], rows: int) -> pd.DataFrame:
     """Table of the columns that there are, with empty ones for the rest."""
-    made = {n: columns[n].to_pandas() if n in columns else np.full(rows, _EMPTY[t]) for n, t in types.items()}
-    return pd.DataFrame(made).astype(types)
+    made = {}
+    for name, kind in types.items():
+        held: Any = column(name) if name in known else pd.Series(np.full(rows, _EMPTY[kind]))
+        made[name] = held.astype(kind)
+    return pd.DataFrame(made, copy=False)
 
 
 def positions(counts: NDArray[np.int64]) -> NDArray[np.int64]:

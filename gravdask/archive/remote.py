@@ -23,6 +23,8 @@ from gravdask.archive.locations import is_url, scheme_of
 from gravdask.archive.reader import ReadOptions, read_file
 from gravdask.archive.traces import Trace
 from gravdask.errors import NotThisFormatError, ReadError, StationError
+from gravdask.secrets import masked
+from gravdask.usage import measuring
 
 NO_TIME = -(2**63)
 """Stands for the time of modification of a file whose store does not tell it: it is never taken for unchanged."""
@@ -236,6 +238,7 @@ def naming(location: Path | str, local: Path) -> Iterator[None]:
         raise ReadError(str(error).replace(str(local), str(location))) from error
 
 
+@measuring("read")
 def open_source(
     location: Path | str,
     options: ReadOptions | None = None,
@@ -262,7 +265,7 @@ def open_source(
 def _words(error: BaseException) -> str:
     """What an error says, in one line."""
     said = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-    return " ".join(said.split()) or type(error).__name__
+    return masked(" ".join(said.split())) or type(error).__name__
 
 
 def root_exists(root: str) -> bool:

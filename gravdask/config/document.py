@@ -15,6 +15,7 @@ from gravdask.config.processing import FitConfig, InterpretConfig, NoiseConfig, 
 from gravdask.config.section import Section
 from gravdask.config.work import ClusterConfig, ReportConfig
 from gravdask.errors import ConfigError
+from gravdask.secrets import masked
 
 
 class Config(Section):
@@ -62,7 +63,7 @@ def _explain(error: ValidationError, where: str) -> str:
         if fault["type"] == "extra_forbidden":
             lines.append(f"unknown key '{key}'{_suggestion(tuple(str(p) for p in fault['loc']))}")
         else:
-            lines.append(f"{key} = {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}")
+            lines.append(f"{key} = {masked(repr(fault['input']))}: {fault['msg'].removeprefix('Value error, ')}")
     return f"{where}: " + "; ".join(lines)
 
 

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from gravdask.archive.carry import all_roots, carry_over, refuse_emptied
 from gravdask.archive.index import ArchiveIndex, scan
-from gravdask.archive.locations import join
 from gravdask.archive.metadata_formats import metadata_format
 from gravdask.archive.operator_log import LogRow
 from gravdask.archive.reader import ReadOptions
@@ -25,7 +24,7 @@ from gravdask.archive.table_format import table_formats
 from gravdask.config import ArchiveConfig
 from gravdask.errors import ConfigError, GridError, ReadError, StationError, UnitsError
 from gravdask.execution import Runner
-from gravdask.grid import DAY_NS, ORIGIN_NS, SPAN_DAYS, Rate, record_blocks, utc_text
+from gravdask.grid import DAY_NS, ORIGIN_NS, SECOND_NS, SPAN_DAYS, Rate, record_blocks, utc_text
 from gravdask.preprocess.units import parse_unit
 from gravdask.stages.base import Context
 from gravdask.stages.description import create_channels, describe, evidence, link_pressure, trim_extents
@@ -34,6 +33,7 @@ from gravdask.stages.placement import ChannelPlan, whole_archive
 from gravdask.stages.scanning import duplicate_notes, examples, removal_notes, spread, teller
 from gravdask.stages.selection import matches
 from gravdask.stages.stated import Stated, check_entries, corrected, load_log
+from gravdask.stages.trace_table import TraceTable
 from gravdask.store.place import Place
 
 __all__ = [
@@ -266,25 +266,47 @@ def plan_channels(context: Context, index: ArchiveIndex) -> Placed:
         If nothing is left of the archive for the chosen stations and times.
     """
     settings = context.config.archive
-    paths = index.files[["file", "root", "path", "digest", "format"]].copy()
-    paths["path"] = [join(r, p) for r, p in zip(paths["root"], paths["path"], strict=True)]
-    traces = index.traces.merge(paths[["file", "path", "digest", "format"]], on="file")
+    table = TraceTable.of_index(index)
+    names = table.words["channel"]
     wanted = (settings.select, context.patterns)
-    chosen = {c for c in set(traces["channel"]) if all(matches(c, patterns) for patterns in wanted)}
-    traces = traces[traces["channel"].isin(chosen)]
+    chosen = np.array([all(matches(name, patterns) for patterns in wanted) for name in names.texts], bool)
+    rows = np.flatnonzero(chosen[names.codes])
     log = load_log(settings)
-    stated = {str(name): Stated.of(str(name), settings, log) for name in set(traces["channel"])}
-    traces = corrected(traces, stated, read_options(settings, StationTable()))
-    if not _any_within(traces, *settings.span_ns()):
+    stated = {name: Stated.of(name, settings, log) for name in names.different(rows)}
+    _correct(table, index, rows, stated, read_options(settings, StationTable()))
+    if not _any_within(table, rows, *settings.span_ns()):
         span = f" between {settings.start or 'the beginning'} and {settings.end or 'the end'}"
         meant = f"stations {', '.join(settings.select)}"
         meant += "" if "*" in context.patterns else f" and the channels {', '.join(context.patterns)}"
         msg = f"no record of the {meant}{span}; see 'gravdask scan'"
         raise ReadError(msg)
-    good, notes = _fitting(traces)
-    good, problems = _covered(good)
-    notes += _unmatched(settings, log, {str(name) for name in index.traces["channel"]} | set(context.channels))
-    return Placed(whole_archive(good, context.channels, stated), notes, problems)
+    rows, notes = _fitting(table, rows)
+    rows, problems = _covered(table, rows)
+    notes += _unmatched(settings, log, {*names.texts} | set(context.channels))
+    return Placed(whole_archive(table, context.channels, stated, rows), notes, problems)
+
+
+def _correct(
+    table: TraceTable,
+    index: ArchiveIndex,
+    rows: NDArray[np.int64],
+    stated: dict[str, Stated],
+    options: ReadOptions,
+) -> None:
+    """Put the clocks and delays that a person states into the start times of a table."""
+    keys = ("clock", "time_delay_s")
+    concerned = {name: said for name, said in stated.items() if any(said.first(key) is not None for key in keys)}
+    names = table.words["channel"]
+    mine = rows[np.isin(names.codes[rows], [n for n, text in enumerate(names.texts) if text in concerned])]
+    if not mine.size:
+        return
+    traces = index.traces[["file", "channel", "start_ns", "npts", "rate"]].take(mine)
+    traces = traces.merge(index.files[["file", "format"]], on="file", how="left").assign(path=table.path(mine))
+    moved = corrected(traces, concerned, options)
+    for key, kind in (("start_ns", np.int64), ("shift_ns", np.int64), ("across", np.bool_)):
+        column = table.numbers[key].copy() if key in table.numbers else np.zeros(len(table), kind)
+        column[mine] = moved[key].to_numpy()
+        table.numbers[key] = column
 
 
 def _unmatched(settings: ArchiveConfig, log: tuple[LogRow, ...], names: set[str]) -> list[str]:
@@ -307,47 +329,57 @@ def _nearest(pattern: str, names: set[str]) -> str:
     return f" (did you mean {near[0]!r}?)" if near else ""
 
 
-def _any_within(traces: pd.DataFrame, first_ns: int | None, last_ns: int | None) -> bool:
+def _intervals(table: TraceTable) -> NDArray[np.float64]:
+    """Time from sample to sample of every rate of a table [ns]."""
+    return np.array([float(Rate.parse(rate).interval_ns) for rate in table.words["rate"].texts])
+
+
+def _any_within(table: TraceTable, rows: NDArray[np.int64], first_ns: int | None, last_ns: int | None) -> bool:
     """Whether any trace lies in a span of time."""
-    if traces.empty:
-        return False
-    seconds = traces["npts"] / np.array([Rate.parse(r).hz for r in traces["rate"]])
-    before = traces["start_ns"] < (np.iinfo(np.int64).max if last_ns is None else last_ns)
-    after = traces["start_ns"] + seconds * 1e9 > (-np.inf if first_ns is None else first_ns)
+    start = table.numbers["start_ns"][rows]
+    length = table.numbers["npts"][rows] * _intervals(table)[table.words["rate"].codes[rows]]
+    before = start < (np.iinfo(np.int64).max if last_ns is None else last_ns)
+    after = start + length > (-np.inf if first_ns is None else first_ns)
     return bool((before & after).any())
 
 
-def _covered(traces: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+def _covered(table: TraceTable, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
     """Leave out traces at times that the store does not cover, and list them."""
     end_ns = ORIGIN_NS + SPAN_DAYS * DAY_NS
-    rates = {text: Rate.parse(text).interval_ns for text in set(traces["rate"])}
-    spans = zip(traces["start_ns"], traces["npts"], traces["rate"], strict=True)
-    inside = np.array(
-        [start >= ORIGIN_NS and start + npts * rates[rate] <= end_ns for start, npts, rate in spans], bool
-    )
+    rates = table.words["rate"]
+    exact = [Rate.parse(rate).interval_ns for rate in rates.texts]
+    start, npts = table.numbers["start_ns"][rows], table.numbers["npts"][rows]
+    stop = start + npts * _intervals(table)[rates.codes[rows]]
+    inside = (start >= ORIGIN_NS) & (stop <= end_ns)
+    for near in np.flatnonzero(np.abs(stop - end_ns) < SECOND_NS).tolist():  # where the rounding of a float may matter
+        ends = int(start[near]) + int(npts[near]) * exact[rates.codes[rows[near]]]
+        inside[near] = start[near] >= ORIGIN_NS and ends <= end_ns
+    left = rows[~inside]
+    told = zip(table.path(left), table.words["channel"].taken(left), start[~inside].tolist(), strict=True)
     problems = [
         {
             "where": path,
             "line": 0,
-            "what": f"a trace of {channel} begins at {utc_text(start)}, outside the years 1950 to 2151 of the store",
+            "what": f"a trace of {channel} begins at {utc_text(when)}, outside the years 1950 to 2151 of the store",
             "cure": "correct the clock of the file",
         }
-        for path, channel, start in traces.loc[~inside, ["path", "channel", "start_ns"]].to_numpy()
+        for path, channel, when in told
     ]
-    return traces[inside], problems
+    return rows[inside], problems
 
 
-def _fitting(traces: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def _fitting(table: TraceTable, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[str]]:
     """Leave out rates that put no whole number of samples into a day, with a note on each channel."""
-    notes, bad = [], set()
-    for rate in sorted(set(traces["rate"])):
+    notes = []
+    rates, names = table.words["rate"], table.words["channel"]
+    for rate in sorted(rates.different(rows)):
         try:
             record_blocks(Rate.parse(rate))
         except GridError as error:
-            bad.add(rate)
-            channels = ", ".join(sorted(set(traces.loc[traces["rate"] == rate, "channel"])))
-            notes.append(f"{channels}: left out: {error}")
-    return traces[~traces["rate"].isin(bad)], notes
+            theirs = rates.codes[rows] == rates.texts.index(rate)
+            notes.append(f"{', '.join(sorted(names.different(rows[theirs])))}: left out: {error}")
+            rows = rows[~theirs]
+    return rows, notes
 
 
 def emptied(context: Context, plans: list[ChannelPlan]) -> list[ChannelPlan]:

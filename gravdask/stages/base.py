@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +16,29 @@ from gravdask.config import Config, digest
 from gravdask.preprocess.pressure import NOMINAL_ADMITTANCE
 from gravdask.progress import Progress
 from gravdask.stages.channels import Channel, RecordReader, feature_channel, load_channels
+from gravdask.stages.planning import ChannelTasks, Extent, Plan, Task
 from gravdask.stages.selection import matches
 from gravdask.store.layout import open_root
 from gravdask.store.ledger import Ledger, Record
 from gravdask.store.place import Place, place_of
 from gravdask.store.presence import Presence
+from gravdask.store.runlog import RunLog
+
+__all__ = [
+    "VERSIONS",
+    "ChannelTasks",
+    "Context",
+    "Extent",
+    "Plan",
+    "Stage",
+    "Task",
+    "anywhere",
+    "content_digest",
+    "group_cells",
+    "known_units",
+    "make_task",
+    "unit_of",
+]
 
 VERSIONS = {
     "convert": 1,
@@ -33,9 +51,6 @@ VERSIONS = {
     "report": 2,
 }
 """Raised by one when a stage's values change for the same input and configuration; part of every fingerprint."""
-
-UNREAD = "unread"
-"""Stands for the digest of inputs that could not be read."""
 
 
 @dataclass
@@ -54,6 +69,8 @@ class Context:
         Channels of the store that the run is about, by name; filled by `reload`.
     part
         Which share of the units this client works on, as (i, n).
+    log
+        Follows the run.
     """
 
     config: Config
@@ -62,6 +79,7 @@ class Context:
     part: tuple[int, int] = (0, 1)
     patterns: tuple[str, ...] = ("*",)
     channels: dict[str, Channel] = field(default_factory=dict)
+    log: RunLog = field(default_factory=RunLog)
     _presence: Presence | None = None
 
     @cached_property
@@ -135,42 +153,6 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Task:
-    """One unit of work on its way to a worker.
-
-    Attributes
-    ----------
-    stage, channel, unit
-        The unit.
-    fingerprint
-        Digest of everything that its values follow from.
-    cells
-        Digest of the inputs of each part (chunk, day, segment) that has any input.
-    stale
-        Parts to compute; the others stand in the store already.
-    payload
-        What the stage's function needs besides: small, plain values.
-    """
-
-    stage: str
-    channel: str
-    unit: int
-    fingerprint: str
-    cells: dict[str, str]
-    stale: tuple[int, ...]
-    payload: dict[str, Any]
-
-    def without(self, parts: Iterable[int]) -> Task:
-        """Give the task with some parts whose inputs could not be had: a later run finds these parts stale."""
-        missed = dict.fromkeys(map(str, parts), UNREAD)
-        return replace(self, fingerprint="", cells=self.cells | missed) if missed else self
-
-    def record(self, status: str = "done", **values: Any) -> Record:  # noqa: ANN401
-        """Record of this unit as it stands in the ledger."""
-        return Record(self.stage, self.channel, self.unit, self.fingerprint, status, cells=self.cells, **values)
-
-
-@dataclass(frozen=True)
 class Stage:
     """A stage of the pipeline.
 
@@ -183,9 +165,12 @@ class Stage:
     work
         Does one task on a worker.
     prepare
-        Called by the client before the tasks start: makes the arrays that they write to.
+        Called by the client before tasks start, with all of a channel at once: makes the arrays that they write to.
     finish
-        Called by the client when all units are through, with the records of this run; gives notes.
+        Called by the client when all units are through, with what this run found, in one record a channel that ran
+        (its ``info`` has the sums of the findings named in ``counted``); gives notes.
+    counted
+        Findings of the units that are summed up for ``finish``.
     """
 
     name: str
@@ -193,39 +178,7 @@ class Stage:
     work: Callable[[Task], Record]
     prepare: Callable[[Context, list[Task]], None] | None = None
     finish: Callable[[Context, list[Record]], list[str]] | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a stage has to do.
-
-    Attributes
-    ----------
-    tasks
-        Units out of date.
-    current
-        Units up to date.
-    notes
-        What a person should know: refused channels, new phases, overlaps.
-    parts
-        Parts (chunks, days, segments) that the tasks will compute.
-    """
-
-    tasks: list[Task]
-    current: int
-    notes: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, made: Iterable[Task | None], notes: Iterable[str] = ()) -> Plan:
-        """Sum up what `make_task` gave for every unit: a task, or None for one that is up to date."""
-        units = list(made)
-        tasks = [task for task in units if task is not None]
-        return cls(tasks, len(units) - len(tasks), list(notes))
-
-    @property
-    def parts(self) -> int:
-        """Parts (chunks, days, segments) that the tasks will compute."""
-        return sum(len(t.stale) for t in self.tasks)
+    counted: tuple[str, ...] = ()
 
 
 def anywhere(cell: int) -> bool:
@@ -241,7 +194,7 @@ def make_task(
     unit: int,
     cells: dict[str, str],
     settings: str,
-    payload: dict[str, Any],
+    payload: dict[str, Any] | Callable[[int], dict[str, Any]],
     inside: Callable[[int], bool] = anywhere,
 ) -> Task | None:
     """Compare a unit with the ledger, and the ledger with the store; None where nothing is to be done.
@@ -254,7 +207,7 @@ def make_task(
         Digest of everything that all parts depend on: configuration, channel, version. When it changes, every part
         is stale.
     payload
-        For the stage's function.
+        For the stage's function; or what makes it of the unit's number, where it is not the same for all units.
     inside
         Whether a part lies in the span of time that the run is about. The others stay as they are in the store; if
         they cannot stay, because all parts are stale, they are done again with the rest.
@@ -263,8 +216,9 @@ def make_task(
     finished = record is not None and record.finished and not context.presence.lacks(record)
     kept = record.cells if record is not None else {}
     stays = record is not None and finished and record.info.get("settings") == settings
-    asked = {c: d for c, d in cells.items() if inside(int(c)) or (not stays and c in kept)}
-    cells = asked | ({c: d for c, d in kept.items() if not inside(int(c))} if stays else {})
+    if inside is not anywhere:
+        asked = {c: d for c, d in cells.items() if inside(int(c)) or (not stays and c in kept)}
+        cells = asked | ({c: d for c, d in kept.items() if not inside(int(c))} if stays else {})
     fingerprint = digest(VERSIONS[stage], settings, cells)
     if record is not None and finished and record.fingerprint == fingerprint:
         return None
@@ -272,8 +226,9 @@ def make_task(
         return None
     old = kept if stays else {}
     changed = {c for c in cells.keys() | old.keys() if cells.get(c) != old.get(c)}
-    payload = {**payload, "settings": settings, "fresh": not stays}
-    return Task(stage, channel, unit, fingerprint, cells, tuple(sorted(int(c) for c in changed)), payload)
+    needed = payload(unit) if callable(payload) else payload
+    needed = {**needed, "settings": settings, "fresh": not stays}
+    return Task(stage, channel, unit, fingerprint, cells, tuple(sorted(int(c) for c in changed)), needed)
 
 
 def group_cells(cells: dict[int, str], units: Callable[[int], Iterable[int]]) -> dict[int, dict[str, str]]:

@@ -13,6 +13,7 @@ operator's log names, which are subtracted from the record.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
@@ -37,7 +38,17 @@ from gravdask.preprocess.steps import (
     suspect_steps,
 )
 from gravdask.preprocess.tides import TideModel, tide
-from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task, unit_of
+from gravdask.stages.base import (
+    VERSIONS,
+    ChannelTasks,
+    Context,
+    Plan,
+    Task,
+    group_cells,
+    known_units,
+    make_task,
+    unit_of,
+)
 from gravdask.stages.channels import Channel, RecordReader
 from gravdask.stages.estimate_age import age_notes, months_of
 from gravdask.stages.noise import day_cells, identity, span_of_days
@@ -82,27 +93,25 @@ class Stretch(NamedTuple):
 
 def plan(context: Context) -> Plan:
     """Find the units whose record changed, of located gravimeters sampled often enough."""
-    made: list[Task | None] = []
-    chosen = context.config.preprocess
-    model = chosen.tide_model
-    if model == "pygtide":
+    if context.config.preprocess.tide_model == "pygtide":
         require_pygtide()
-    for channel in context.signals():
-        if not is_calibrated(channel):
-            continue
-        blocks = day_blocks(channel.rate)
-        reader = context.reader(channel, estimated=False)
-        air = identity(reader.pressure) if reader.pressure is not None else None
-        common = VERSIONS["calibrate"], "by month", identity(channel), air, chosen.masks, chosen.spikes, model
-        units = group_cells(day_cells(context, channel), partial(unit_of, blocks.shard))
-        for unit in sorted(units.keys() | known_units(context, "calibrate", channel.name)):
-            payload = {"reader": reader, "blocks": blocks}
-            mine = units.get(unit, {})
-            settings = digest(*common, _timed(channel, day_span(channel.rate, *blocks.unit_span(unit))))
-            made.append(
-                make_task(context, "calibrate", channel.name, unit, mine, settings, payload, span_of_days(context))
-            )
-    return Plan.of(made)
+    channels = [c for c in context.signals() if is_calibrated(c)]
+    return Plan.of(ChannelTasks(c.name, partial(_tasks, context, c)) for c in channels)
+
+
+def _tasks(context: Context, channel: Channel) -> Iterator[Task | None]:
+    """Compare the units of a channel with the ledger."""
+    chosen = context.config.preprocess
+    blocks = day_blocks(channel.rate)
+    reader = context.reader(channel, estimated=False)
+    air = identity(reader.pressure) if reader.pressure is not None else None
+    common = VERSIONS["calibrate"], "by month", identity(channel), air, chosen.masks, chosen.spikes, chosen.tide_model
+    units = group_cells(day_cells(context, channel), partial(unit_of, blocks.shard))
+    payload = {"reader": reader, "blocks": blocks}
+    inside = span_of_days(context)
+    for unit in sorted(units.keys() | known_units(context, "calibrate", channel.name)):
+        settings = digest(*common, _timed(channel, day_span(channel.rate, *blocks.unit_span(unit))))
+        yield make_task(context, "calibrate", channel.name, unit, units.get(unit, {}), settings, payload, inside)
 
 
 def _timed(channel: Channel, bounds: tuple[int, int]) -> list[Any]:
@@ -234,7 +243,7 @@ def finish(context: Context, records: list[Record]) -> list[str]:
     """
     del records
     notes = []
-    for name in sorted({r.channel for r in context.ledger.of_stage("calibrate")}):
+    for name in context.ledger.channels("calibrate"):
         units = [r for r in context.ledger.of_stage("calibrate", name) if r.unit >= 0 and r.finished]
         frozen = context.ledger.get("calibrate", name, TOTAL)
         source = digest([r.fingerprint for r in units])

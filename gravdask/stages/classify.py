@@ -7,7 +7,8 @@ first thirty days, which are frozen beside the model before its first frame is c
 from __future__ import annotations
 
 import time
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from gravdask.config import digest
 from gravdask.execution import Failure, Runner
 from gravdask.grid import Blocks
-from gravdask.stages.base import VERSIONS, Context, Plan, Task, make_task
+from gravdask.stages.base import VERSIONS, ChannelTasks, Context, Plan, Task, make_task
 from gravdask.stages.channels import Channel
 from gravdask.stages.fit import ALMOST, frame_cut, parts_of, survey
 from gravdask.stages.model import Medians, Model, current_digest, load_model, model_path, save_medians
@@ -79,29 +80,32 @@ def _add_channel(context: Context, channel: Channel, model: Model, runner: Runne
 
 def plan(context: Context) -> Plan:
     """Find the units whose coefficients or model changed."""
-    made: list[Task | None] = []
+    channels: list[ChannelTasks] = []
     models = models_of(context)
     loaded = {rate: load_model(context.store, rate, d) for rate, d in models.items()}
     for channel in model_channels(context.features(), context.config.fit.channels):
         model = loaded.get(str(channel.rate))
         medians = model.medians_of(channel.name) if model is not None else None
-        if model is None or medians is None:
-            continue
-        settings = digest(VERSIONS["classify"], model.digest, medians.path.tolist(), medians.column.tolist())
-        for record in context.ledger.of_stage("scatter", channel.name):
-            if not record.finished:
-                continue
+        if model is not None and medians is not None:
+            channels.append(ChannelTasks(channel.name, partial(_tasks, context, channel, model, medians)))
+    return Plan.of(channels)
+
+
+def _tasks(context: Context, channel: Channel, model: Model, medians: Medians) -> Iterator[Task | None]:
+    """Compare the units of a channel with the ledger."""
+    settings = digest(VERSIONS["classify"], model.digest, medians.path.tolist(), medians.column.tolist())
+    payload = {
+        "store": context.store,
+        "rate": model.rate,
+        "model": model.digest,
+        "medians": medians,
+        "blocks": frame_cut(context, channel),
+        "frame_samples": network_for(channel.rate, context.config.scattering).frame_samples,
+    }
+    for record in context.ledger.of_stage("scatter", channel.name):
+        if record.finished:
             cells = {"0": digest(record.fingerprint, record.content)} if record.cells else {}
-            payload = {
-                "store": context.store,
-                "rate": model.rate,
-                "model": model.digest,
-                "medians": medians,
-                "blocks": frame_cut(context, channel),
-                "frame_samples": network_for(channel.rate, context.config.scattering).frame_samples,
-            }
-            made.append(make_task(context, "classify", channel.name, record.unit, cells, settings, payload))
-    return Plan.of(made)
+            yield make_task(context, "classify", channel.name, record.unit, cells, settings, payload)
 
 
 def prepare(context: Context, tasks: list[Task]) -> None:

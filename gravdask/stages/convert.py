@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -23,8 +24,20 @@ from gravdask.archive.traces import Trace
 from gravdask.config import digest
 from gravdask.errors import ReadError
 from gravdask.grid import Blocks, Rate, record_blocks, sample_at
-from gravdask.stages.base import VERSIONS, Context, Plan, Task, content_digest, known_units, make_task
-from gravdask.stages.placement import ChannelPlan, Placement, span_text
+from gravdask.stages.base import (
+    VERSIONS,
+    ChannelTasks,
+    Context,
+    Extent,
+    Plan,
+    Task,
+    anywhere,
+    content_digest,
+    known_units,
+    make_task,
+)
+from gravdask.stages.placement import ChannelPlan, span_text
+from gravdask.stages.placements import Placement, Placements
 from gravdask.store.layout import missing_value, open_root, read_span, sub_array, write_unit
 from gravdask.store.ledger import Record
 from gravdask.store.shards import read_shard
@@ -42,48 +55,75 @@ def plan(context: Context, channels: list[ChannelPlan], options: ReadOptions) ->
     options
         How the files are read.
     """
-    made: list[Task | None] = []
-    notes: list[str] = []
-    for channel in channels:
-        notes += channel.notes
-        blocks = record_blocks(channel.rate)
-        settings = digest(VERSIONS["convert"], channel.dtype, channel.decimals)
-        cells = _cells(channel, blocks)
-        inside = _span_of_chunks(context, channel.rate, blocks)
-        per_unit = blocks.shard // blocks.chunk
-        units = {c // per_unit for c in cells} | known_units(context, "convert", channel.name)
-        for unit in sorted(units):
-            mine = {str(c): d for c, d in cells.items() if c // per_unit == unit}
-            start, stop = blocks.unit_span(unit)
-            payload = {
-                "store": context.store,
-                "options": options,
-                "blocks": blocks,
-                "dtype": channel.dtype,
-                "decimals": channel.decimals,
-                "span": span_text(channel.rate, start, stop),
-                "placements": [p for p in channel.placements if p.start < stop and p.stop > start],
-            }
-            made.append(make_task(context, "convert", channel.name, unit, mine, settings, payload, inside))
-    return Plan.of(made, notes)
+    return Plan.of(
+        (ChannelTasks(c.name, partial(_tasks, context, c, options), partial(_count, context, c)) for c in channels),
+        [note for channel in channels for note in channel.notes],
+    )
 
 
-def _cells(channel: ChannelPlan, blocks: Blocks) -> dict[int, str]:
-    """Digest, for every chunk that a trace touches, of all traces that touch it."""
-    touching: dict[int, list[tuple[str | int, ...]]] = {}
-    for p in channel.placements:
-        for chunk in range(p.start // blocks.chunk, -(-p.stop // blocks.chunk)):
-            touching.setdefault(chunk, []).append(
-                (p.digest, p.number, p.start, p.npts, *([p.recipe] if p.recipe else []))
-            )
-    return {chunk: digest(sorted(set(items))) for chunk, items in touching.items()}
+def _tasks(context: Context, channel: ChannelPlan, options: ReadOptions) -> Iterator[Task | None]:
+    """Compare the units of a channel with the ledger."""
+    blocks = record_blocks(channel.rate)
+    settings = digest(VERSIONS["convert"], channel.dtype, channel.decimals)
+    placements = Placements.of(channel.placements)
+    units = _cells(placements, blocks)
+    inside = _span_of_chunks(context, channel.rate, blocks)
+
+    def payload(unit: int) -> dict[str, Any]:
+        """What the worker needs; only made where there is something to do."""
+        start, stop = blocks.unit_span(unit)
+        return {
+            "store": context.store,
+            "options": options,
+            "blocks": blocks,
+            "dtype": channel.dtype,
+            "decimals": channel.decimals,
+            "span": span_text(channel.rate, start, stop),
+            "placements": placements.within(start, stop),
+        }
+
+    for unit in sorted(units.keys() | known_units(context, "convert", channel.name)):
+        yield make_task(context, "convert", channel.name, unit, units.get(unit, {}), settings, payload, inside)
+
+
+def _count(context: Context, channel: ChannelPlan) -> Extent | None:
+    """Count what is to be done of a channel that the ledger does not know: all there is, within the span of the run."""
+    if context.ledger.knows("convert", channel.name):
+        return None
+    blocks = record_blocks(channel.rate)
+    chunks = Placements.of(channel.placements).chunks(blocks.chunk)
+    first, last = _bounds(context, channel.rate, blocks)
+    numbers = chunks // (blocks.shard // blocks.chunk)
+    begins = np.flatnonzero(np.diff(numbers, prepend=-1))
+    inside = (chunks >= first) & (chunks < last)
+    parts = np.add.reduceat(inside, begins, dtype=np.int64) if begins.size else np.zeros(0, np.int64)
+    return Extent(numbers[begins[parts > 0]], parts[parts > 0], int(np.count_nonzero(parts == 0)))
+
+
+def _cells(placements: Placements, blocks: Blocks) -> dict[int, dict[str, str]]:
+    """Digest, for every chunk that a trace touches, of all traces that touch it; by unit, each in order."""
+    per_unit = blocks.shard // blocks.chunk
+    units: dict[int, dict[str, str]] = {}
+    for first, last, made in placements.runs(blocks.chunk):
+        for unit in range(first // per_unit, -(-last // per_unit)):
+            mine = range(max(first, unit * per_unit), min(last, (unit + 1) * per_unit))
+            units.setdefault(unit, {}).update(dict.fromkeys(map(str, mine), made))
+    return units
+
+
+def _bounds(context: Context, rate: Rate, blocks: Blocks) -> tuple[int, int]:
+    """First chunk of the configured span of time, and the one after its last."""
+    first_ns, last_ns = context.config.archive.span_ns()
+    first = 0 if first_ns is None else sample_at(rate, first_ns) // blocks.chunk
+    last = blocks.length if last_ns is None else -(-sample_at(rate, last_ns) // blocks.chunk)
+    return first, last
 
 
 def _span_of_chunks(context: Context, rate: Rate, blocks: Blocks) -> Callable[[int], bool]:
     """Whether a chunk lies in the configured span of time, any part of it."""
-    first_ns, last_ns = context.config.archive.span_ns()
-    first = 0 if first_ns is None else sample_at(rate, first_ns) // blocks.chunk
-    last = blocks.length if last_ns is None else -(-sample_at(rate, last_ns) // blocks.chunk)
+    if context.config.archive.span_ns() == (None, None):
+        return anywhere
+    first, last = _bounds(context, rate, blocks)
     return lambda chunk: first <= chunk < last
 
 
@@ -323,7 +363,11 @@ class _Merger:
         self._edge[part][better] = edge[better]
 
 
-def overlap_notes(records: list[Record]) -> list[str]:
+COUNTED = ("overlapping", "differing")
+"""Findings of the units that `overlap_notes` tells of."""
+
+
+def overlap_notes(records: Iterable[Record]) -> list[str]:
     """Tell of channels with samples that stand several times, by how many of them differ, and which were taken."""
     totals: dict[str, tuple[int, int]] = {}
     for record in records:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from gravdask.archive.index import ArchiveIndex
 from gravdask.store.place import Place
@@ -25,6 +28,12 @@ def load_index(place: Place) -> ArchiveIndex:
         copy = Path(folder, place.name)
         copy.write_bytes(place.read())
         return ArchiveIndex.load(copy)
+
+
+def problems_only(index: ArchiveIndex) -> ArchiveIndex:
+    """Let go of the tables of an index, a gigabyte for millions of files, once everything is placed."""
+    nothing = np.zeros(0, np.int64)
+    return replace(index, files=index.files.take(nothing), traces=index.traces.take(nothing))
 
 
 def save_index(place: Place, index: ArchiveIndex) -> None:

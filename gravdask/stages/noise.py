@@ -7,7 +7,7 @@ is refused with the reason; its scattering features do not suffer from that.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -24,7 +24,17 @@ from gravdask.noise.day import day_noise
 from gravdask.noise.magnitude import PERIODS
 from gravdask.preprocess.deconvolution import resolved_band
 from gravdask.preprocess.response import joined
-from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task, unit_of
+from gravdask.stages.base import (
+    VERSIONS,
+    ChannelTasks,
+    Context,
+    Plan,
+    Task,
+    group_cells,
+    known_units,
+    make_task,
+    unit_of,
+)
 from gravdask.stages.channels import (
     Channel,
     RecordReader,
@@ -68,27 +78,27 @@ def refusal(channel: Channel, name: str = "", settings: PreprocessConfig | None 
 
 def plan(context: Context) -> Plan:
     """Find the days whose record, pressure or treatment changed."""
-    made: list[Task | None] = []
+    channels: list[ChannelTasks] = []
     refused: dict[str, list[str]] = {}
     before = context.config.preprocess
     for recorded in context.signals():
         if reason := response_fault(recorded, before) or refusal(recorded, "such a channel", before):
             refused.setdefault(reason, []).append(recorded.name)
             continue
-        channel = measured_channel(recorded, before)
-        blocks = day_blocks(channel.rate)
-        settings = digest(VERSIONS["noise"], context.config.noise, treatment(context.reader(channel, estimated=False)))
-        cells = day_cells(context, channel)
-        units = group_cells(cells, partial(unit_of, blocks.shard))
-        for unit in sorted(units.keys() | known_units(context, "noise", channel.name)):
-            payload = {
-                "reader": context.reader(channel, estimated=False),
-                "blocks": blocks,
-                "noise": context.config.noise,
-            }
-            mine = units.get(unit, {})
-            made.append(make_task(context, "noise", channel.name, unit, mine, settings, payload, span_of_days(context)))
-    return Plan.of(made, [f"{examples(names)}: {reason}" for reason, names in refused.items()])
+        channels.append(ChannelTasks(recorded.name, partial(_tasks, context, measured_channel(recorded, before))))
+    return Plan.of(channels, [f"{examples(names)}: {reason}" for reason, names in refused.items()])
+
+
+def _tasks(context: Context, channel: Channel) -> Iterator[Task | None]:
+    """Compare the units of a channel with the ledger."""
+    blocks = day_blocks(channel.rate)
+    reader = context.reader(channel, estimated=False)
+    settings = digest(VERSIONS["noise"], context.config.noise, treatment(reader))
+    units = group_cells(day_cells(context, channel), partial(unit_of, blocks.shard))
+    payload = {"reader": reader, "blocks": blocks, "noise": context.config.noise}
+    inside = span_of_days(context)
+    for unit in sorted(units.keys() | known_units(context, "noise", channel.name)):
+        yield make_task(context, "noise", channel.name, unit, units.get(unit, {}), settings, payload, inside)
 
 
 def treatment(reader: RecordReader) -> str:
@@ -308,7 +318,7 @@ def prepare(context: Context, tasks: list[Task]) -> None:
 
 def daily_series(context: Context, channel: Channel) -> dict[str, NDArray[Any]]:
     """Day numbers and noise values of a channel from its first to its last measured day; empty without any."""
-    units = [r.unit for r in context.ledger.of_stage("noise") if r.channel == channel.name and r.finished and r.cells]
+    units = [r.unit for r in context.ledger.of_stage("noise", channel.name) if r.finished and r.cells]
     if not units:
         return {}
     blocks = day_blocks(measured_channel(channel, context.config.preprocess).rate)

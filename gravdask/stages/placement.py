@@ -6,7 +6,7 @@ start times and digests. A channel's phase is that of the store if it has one, e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,37 +17,12 @@ from numpy.typing import NDArray
 
 from gravdask.grid import ORIGIN_NS, Grid, Rate, utc_text
 from gravdask.stages.channels import Channel
+from gravdask.stages.placements import Placement, Placements
 from gravdask.stages.stated import Stated
+from gravdask.stages.trace_table import TraceTable
 
 Columns = Mapping[str, NDArray[Any]]
-"""Columns of a table of traces, by name."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """A trace's place on its channel's grid.
-
-    Attributes
-    ----------
-    path, digest, number
-        File, digest of its content, and number of the trace within it.
-    start, npts
-        Sample index of the first sample, and how many there are.
-    recipe
-        What made the values besides the file, such as a rule of resampling or the layout of a table; '' for nothing.
-    """
-
-    path: str
-    digest: str
-    number: int
-    start: int
-    npts: int
-    recipe: str = ""
-
-    @property
-    def stop(self) -> int:
-        """Sample index after the last."""
-        return self.start + self.npts
+"""Columns of numbers of a table of traces, by name."""
 
 
 @dataclass
@@ -84,7 +59,7 @@ class ChannelPlan:
     kind: str
     units: tuple[str, ...]
     location: tuple[float | None, float | None, float | None]
-    placements: list[Placement]
+    placements: Sequence[Placement]
     notes: list[str] = field(default_factory=list)
     stated: Stated = field(default_factory=Stated)
     tide_applied: bool = False
@@ -92,8 +67,8 @@ class ChannelPlan:
     @cached_property
     def extent(self) -> tuple[int, int]:
         """Sample index of the first sample of all placements, and after the last; (0, 0) without any."""
-        starts, stops = [p.start for p in self.placements], [p.stop for p in self.placements]
-        return (min(starts), max(stops)) if starts else (0, 0)
+        placed = Placements.of(self.placements)
+        return (int(placed.start.min()), int(placed.stop.max())) if len(placed) else (0, 0)
 
 
 def widest(types: Iterable[tuple[str, int]]) -> tuple[str, int]:
@@ -148,76 +123,79 @@ def place(
     stated
         What a person states of the channel; its clock and delay are in the start times already.
     """
-    return _place(name, rate, _columns(traces), known, stated or Stated())
+    table = TraceTable.of(traces)
+    return _place(name, rate, table, np.arange(len(table)), known, stated or Stated())
 
 
-def _columns(traces: pd.DataFrame) -> Columns:
-    """Columns of a table: a channel's rows are taken from arrays a hundred times sooner than from a table."""
-    return {str(name): traces[name].to_numpy() for name in traces.columns}
-
-
-def _place(name: str, rate: Rate, columns: Columns, known: Channel | None, stated: Stated) -> ChannelPlan:
-    """Do what `place` does, for the columns of its table."""
-    keys = list(zip(*(columns[key].tolist() for key in ("start_ns", "digest", "number")), strict=True))
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    rows = {key: values[order] for key, values in columns.items()}
-    grid = _first_grid(rate, rows["start_ns"].tolist(), known)
+def _place(
+    name: str, rate: Rate, table: TraceTable, rows: NDArray[np.int64], known: Channel | None, stated: Stated
+) -> ChannelPlan:
+    """Do what `place` does, for some rows of a table."""
+    rows = rows[table.in_order(rows, table.numbers["start_ns"][rows])]
+    numbers = {key: values[rows] for key, values in table.numbers.items()}
+    starts = numbers["start_ns"].tolist()
+    grid = _first_grid(rate, starts, known)
     tolerance = grid.snap_tolerance_ns()
     phases = [(0, grid.phase_ns)]
-    notes, placements, snapped = [], [], []
-    told = (rows[key].tolist() for key in ("path", "digest", "number", "start_ns", "npts", "recipe"))
-    for path, digest, number, start_ns, npts, recipe in zip(*told, strict=True):
-        index, deviation = grid.locate(int(start_ns))
+    notes, snapped = [], []
+    index = np.zeros(rows.size, np.int64)
+    for place, start_ns in enumerate(starts):
+        index[place], deviation = grid.locate(start_ns)
         if abs(deviation) > tolerance:
-            grid = Grid.through(rate, int(start_ns))
-            index, deviation = grid.locate(int(start_ns))
-            phases.append((index, grid.phase_ns))
+            grid = Grid.through(rate, start_ns)
+            index[place], deviation = grid.locate(start_ns)
+            phases.append((int(index[place]), grid.phase_ns))
             when = utc_text(start_ns)
             notes.append(f"{name}: from {when} the samples stand {grid.phase_ns * 1e-9:+.6f} s off whole intervals")
         elif deviation:
             snapped.append(abs(deviation))
-        placements.append(Placement(str(path), str(digest), int(number), index, int(npts), str(recipe)))
     if snapped:
         notes.append(
             f"{name}: {len(snapped)} traces snapped to the channel's grid, by {max(snapped) * 1e-9:.6f} s at most"
         )
-    dtype, decimals = widest(zip(rows["dtype"].tolist(), rows["decimals"].tolist(), strict=True))
+    dtype, decimals = widest(_types(table, rows))
     if known is not None and known.dtype == "int64" and dtype == "int32" and decimals == known.decimals:
         dtype = "int64"
-    units = tuple(sorted({str(u) for u in rows["unit"].tolist() if isinstance(u, str) and u}))
-    kind = str(rows["kind"][0])
-    placements.sort(key=lambda p: (p.start, p.digest, p.number))
-    notes += _moved(name, rows)
-    applied = _tide_applied(name, rows, notes)
+    notes += _moved(name, numbers, table, rows)
+    applied = _tide_applied(name, numbers, notes)
+    order = table.in_order(rows, index)
+    npts, number = (numbers[key][order].astype(np.int64) for key in ("npts", "number"))
+    recipe = table.words["recipe"].taken
     return ChannelPlan(
         name=name,
         rate=rate,
         phases=_merge(phases),
         dtype=dtype,
         decimals=decimals,
-        kind=kind,
-        units=units,
-        location=(_only(rows["latitude"]), _only(rows["longitude"]), _only(rows["elevation"])),
-        placements=placements,
+        kind=table.words["kind"].taken(rows[:1])[0],
+        units=tuple(sorted(table.words["unit"].different(rows) - {""})),
+        location=(_only(numbers["latitude"]), _only(numbers["longitude"]), _only(numbers["elevation"])),
+        placements=Placements(index[order], npts, number, rows[order], table.path, table.digest, recipe),
         notes=notes,
         stated=stated,
         tide_applied=applied,
     )
 
 
-def _moved(name: str, rows: Columns) -> list[str]:
+def _types(table: TraceTable, rows: NDArray[np.int64]) -> list[tuple[str, int]]:
+    """Type and decimals that traces have, each pair once."""
+    pairs = np.unique(np.stack([table.words["dtype"].codes[rows], table.numbers["decimals"][rows]], axis=1), axis=0)
+    return [(table.words["dtype"].texts[code], decimals) for code, decimals in pairs.tolist()]
+
+
+def _moved(name: str, numbers: Columns, table: TraceTable, rows: NDArray[np.int64]) -> list[str]:
     """Tell of traces whose time stamps were moved because a person states a clock or a delay."""
-    if "shift_ns" not in rows or not rows["shift_ns"].any():
+    if "shift_ns" not in numbers or not numbers["shift_ns"].any():
         return []
-    shifts = rows["shift_ns"][rows["shift_ns"] != 0].tolist()
+    shifts = numbers["shift_ns"][numbers["shift_ns"] != 0].tolist()
     amounts = ", ".join(f"{shift * 1e-9:+.9g} s" for shift in sorted(set(shifts))[:3])
     notes = [
-        f"{name}: the stamps of {len(shifts)} of {len(rows['shift_ns'])} traces are moved by {amounts}, as "
+        f"{name}: the stamps of {len(shifts)} of {rows.size} traces are moved by {amounts}, as "
         "[[archive.channels]] states"
     ]
-    across = rows["across"].astype(bool)
+    across = numbers["across"].astype(bool)
     if across.any():
-        path, count = rows["path"][across][0], int(across.sum())
+        path, count = table.path(rows[across][:1])[0], int(across.sum())
         notes.append(
             f"{name}: a stated clock or delay begins or ends within {count} traces (the first is of {path}); each was "
             "placed as a whole, by its first sample; cut the files there, or move the stated time"
@@ -234,12 +212,12 @@ def _first_grid(rate: Rate, starts: list[int], known: Channel | None) -> Grid:
     return Grid.through(rate, int(starts[0]))
 
 
-def _tide_applied(name: str, rows: Columns, notes: list[str]) -> bool:
+def _tide_applied(name: str, numbers: Columns, notes: list[str]) -> bool:
     """Whether the files state that the tide has been taken out; where they differ, the majority of samples decides."""
-    if "tide_applied" not in rows:
+    if "tide_applied" not in numbers:
         return False
-    applied = int(rows["npts"][rows["tide_applied"].astype(bool)].sum())
-    total = int(rows["npts"].sum())
+    applied = int(numbers["npts"][numbers["tide_applied"].astype(bool)].sum())
+    total = int(numbers["npts"].sum())
     if 0 < applied < total:
         notes.append(
             f"{name}: of {total} samples {applied} are in files whose tide has been taken out; "
@@ -261,7 +239,10 @@ def _only(column: NDArray[Any]) -> float | None:
 
 
 def whole_archive(
-    traces: pd.DataFrame, existing: Mapping[str, Channel], stated: Mapping[str, Stated] | None = None
+    traces: pd.DataFrame | TraceTable,
+    existing: Mapping[str, Channel],
+    stated: Mapping[str, Stated] | None = None,
+    rows: NDArray[np.int64] | None = None,
 ) -> list[ChannelPlan]:
     """Place every trace of the index.
 
@@ -274,16 +255,18 @@ def whole_archive(
         Channels of the store.
     stated
         What a person states, by channel.
+    rows
+        Which rows of the table; all unless given.
     """
-    names = assign_names(traces, existing)
-    groups = traces.groupby(["channel", "rate"], sort=False).indices
-    columns = _columns(traces)
+    table = traces if isinstance(traces, TraceTable) else TraceTable.of(traces)
+    groups = table.groups(np.arange(len(table)) if rows is None else rows)
+    first = [int(table.numbers["start_ns"][mine].min()) for mine in groups.values()]
+    pairs = pd.DataFrame({"channel": [c for c, _ in groups], "rate": [r for _, r in groups], "start_ns": first})
     plans = []
-    for (channel, rate_text), name in sorted(names.items(), key=lambda item: item[1]):
-        mine = np.asarray(groups[channel, rate_text], np.int64)
-        rows = {key: values[mine] for key, values in columns.items()}
+    for (channel, rate_text), name in sorted(assign_names(pairs, existing).items(), key=lambda item: item[1]):
         said = (stated or {}).get(channel) or Stated()
-        plans.append(_place(name, Rate.parse(rate_text), rows, existing.get(name), said))
+        mine = groups[channel, rate_text]
+        plans.append(_place(name, Rate.parse(rate_text), table, mine, existing.get(name), said))
     return plans
 
 

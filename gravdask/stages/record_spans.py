@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from gravdask.archive.epochs import ALWAYS
 from gravdask.grid import Grid, utc_text
 from gravdask.stages.placement import ChannelPlan
+from gravdask.stages.placements import Placements
 
 
 def record_span(plan: ChannelPlan) -> tuple[int, int]:
@@ -27,17 +28,20 @@ def _index_span(plan: ChannelPlan, start_ns: int, end_ns: int) -> tuple[int, int
 def samples_within(plan: ChannelPlan, start_ns: int, end_ns: int) -> tuple[int, int] | None:
     """Times of the first sample within a span and after the last, None if no file has any."""
     low, high = _index_span(plan, start_ns, end_ns)
-    inside = [(max(p.start, low), min(p.stop, high)) for p in plan.placements if p.start < high and p.stop > low]
-    if not inside:
+    placed = Placements.of(plan.placements)
+    inside = (placed.start < high) & (placed.stop > low)
+    if not inside.any():
         return None
     grid = Grid(plan.rate, plan.phases[0][1])
-    return grid.time_ns(min(a for a, _ in inside)), grid.time_ns(max(b for _, b in inside))
+    first, last = max(int(placed.start[inside].min()), low), min(int(placed.stop[inside].max()), high)
+    return grid.time_ns(first), grid.time_ns(last)
 
 
 def any_sample(plan: ChannelPlan, spans: Sequence[tuple[int, int]]) -> bool:
     """Whether any sample of the record lies in any of some spans."""
+    placed = Placements.of(plan.placements)
     ranges = [_index_span(plan, *span) for span in spans]
-    return any(p.start < high and p.stop > low for p in plan.placements for low, high in ranges)
+    return any(bool(((placed.start < high) & (placed.stop > low)).any()) for low, high in ranges)
 
 
 def time_words(time_ns: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from gravdask.grid import Blocks, Rate, frame_blocks, frames_covering, record_bl
 from gravdask.preprocess.decimate import factor_between
 from gravdask.scattering import ScatteringNetwork
 from gravdask.scattering.blocks import segment_window
-from gravdask.stages.base import VERSIONS, Context, Plan, Task, group_cells, known_units, make_task
+from gravdask.stages.base import VERSIONS, ChannelTasks, Context, Plan, Task, group_cells, known_units, make_task
 from gravdask.stages.channels import Channel, RecordReader, chain_of, feature_channel, response_fault
 from gravdask.stages.clipped import FLAT_TOP, OVER_LIMIT, clipped_frames, limit_note
 from gravdask.stages.noise import span_cells, treatment
@@ -52,31 +52,30 @@ def network_for(rate: Rate, settings: ScatteringConfig) -> ScatteringNetwork:
 
 def plan(context: Context) -> Plan:
     """Find the segments whose record, pressure or treatment changed."""
-    made: list[Task | None] = []
     notes: list[str] = []
-    for recorded in context.signals():
-        channel = feature_channel(recorded, context.config.preprocess)
-        network = network_for(channel.rate, context.config.scattering)
-        blocks = frame_blocks(channel.rate, network.frame_samples, network.n_paths)
-        reader = context.reader(channel)
-        settings = _settings(network, context.config.scattering.min_valid, reader)
-        if fault := response_fault(recorded, context.config.preprocess):
-            notes.append(f"{channel.name}: its response is left in its record: {fault}")
-        if unused := limit_note(recorded, context.config.preprocess):
-            notes.append(unused)
-        segments = _segments(context, channel, network)
-        cells = span_cells(context, channel, segments, partial(segment_window, network), beside=1)
-        units = group_cells(cells, partial(_units_of, network, blocks))
-        inside = _span_of_segments(context, channel, network)
-        if not segments:
-            notes.append(
-                f"{channel.name}: no frame of {network.frame_samples / channel.rate.hz:g} s has enough samples"
-            )
-        for unit in sorted(units.keys() | known_units(context, "scatter", channel.name)):
-            payload = {"reader": reader, "blocks": blocks, "scattering": context.config.scattering}
-            mine = units.get(unit, {})
-            made.append(make_task(context, "scatter", channel.name, unit, mine, settings, payload, inside))
-    return Plan.of(made, notes)
+    return Plan.of((ChannelTasks(c.name, partial(_tasks, context, c, notes)) for c in context.signals()), notes)
+
+
+def _tasks(context: Context, recorded: Channel, notes: list[str]) -> Iterator[Task | None]:
+    """Compare the units of a channel with the ledger; adds what a person should know of it to the notes."""
+    channel = feature_channel(recorded, context.config.preprocess)
+    network = network_for(channel.rate, context.config.scattering)
+    blocks = frame_blocks(channel.rate, network.frame_samples, network.n_paths)
+    reader = context.reader(channel)
+    settings = _settings(network, context.config.scattering.min_valid, reader)
+    if fault := response_fault(recorded, context.config.preprocess):
+        notes.append(f"{channel.name}: its response is left in its record: {fault}")
+    if unused := limit_note(recorded, context.config.preprocess):
+        notes.append(unused)
+    segments = _segments(context, channel, network)
+    cells = span_cells(context, channel, segments, partial(segment_window, network), beside=1)
+    units = group_cells(cells, partial(_units_of, network, blocks))
+    inside = _span_of_segments(context, channel, network)
+    if not segments:
+        notes.append(f"{channel.name}: no frame of {network.frame_samples / channel.rate.hz:g} s has enough samples")
+    payload = {"reader": reader, "blocks": blocks, "scattering": context.config.scattering}
+    for unit in sorted(units.keys() | known_units(context, "scatter", channel.name)):
+        yield make_task(context, "scatter", channel.name, unit, units.get(unit, {}), settings, payload, inside)
 
 
 def _settings(network: ScatteringNetwork, min_valid: float, reader: RecordReader) -> str:
@@ -214,8 +213,8 @@ def finish(context: Context, records: list[Record]) -> list[str]:
     """Tell which channels have frames with possibly clipped samples; they keep their coefficients."""
     notes = []
     for name in sorted({r.channel for r in records}):
-        mine = [r for r in context.ledger.of_stage("scatter") if r.channel == name and r.finished]
-        frames = sum(int(r.info.get("frames", 0)) for r in mine)
-        if clipped := sum(int(r.info.get("clipped", 0)) for r in mine):
+        mine = [r.info for r in context.ledger.of_stage("scatter", name) if r.finished]
+        frames = sum(int(info.get("frames", 0)) for info in mine)
+        if clipped := sum(int(info.get("clipped", 0)) for info in mine):
             notes.append(f"{name}: {clipped} of {frames} frames hold possibly clipped samples (scattering/clipped)")
     return notes

@@ -22,13 +22,15 @@ from gravdask.grid import ORIGIN_NS, Blocks
 from gravdask.store.codecs import reading
 from gravdask.store.place import Place, in_words
 from gravdask.store.shards import write_shards
+from gravdask.usage import measuring, wrote
 
 SCHEMA_VERSION = 1
-BESIDE = frozenset({"ledger", "model", "interpretation", "tables"})
+BESIDE = frozenset({"ledger", "model", "interpretation", "tables", "runs"})
 """What lies beside the channels in a store."""
 TIME_ORIGIN = str(np.datetime64(ORIGIN_NS, "ns").astype("datetime64[s]"))
 
 
+@measuring("read")
 def open_root(where: Place | Path | str, create: bool = False, write: bool = False) -> zarr.Group:
     """Open the root group of a store, or make it.
 
@@ -55,7 +57,12 @@ def open_root(where: Place | Path | str, create: bool = False, write: bool = Fal
             msg = f"{place}: no gravdask store is here; 'gravdask run ARCHIVE -o {place}' makes one"
             raise StoreError(msg)
         mode: Literal["r", "r+"] = "r+" if create or write else "r"
-        root = zarr.open_group(place.zarr_store(), mode=mode, use_consolidated=False, zarr_format=3)
+        try:
+            root = zarr.open_group(place.zarr_store(), mode=mode, use_consolidated=False, zarr_format=3)
+        except ValueError as error:  # no text, no JSON, or of another form
+            first = str(error).split("\n")[0]
+            msg = f"{place}/zarr.json: damaged ({first}); remove this file, and the next run makes it again"
+            raise StoreError(msg) from error
         schema = root.attrs.get("gravdask_schema")
     if not isinstance(schema, int) or schema > SCHEMA_VERSION:
         msg = (
@@ -182,6 +189,7 @@ def put_table(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple[st
     )
 
 
+@measuring("write")
 def write_unit(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> int | None:
     """Write whole shards, and only whole shards; gives the bytes that they take, None if only Zarr knows.
 
@@ -204,9 +212,10 @@ def write_unit(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> int 
     if array.read_only:  # a faster codec pipeline would not look at that
         msg = f"{array.path}: the store was opened to be read; it is read-only here"
         raise ValueError(msg)
-    return write_shards(array, start, values)
+    return wrote(write_shards(array, start, values))
 
 
+@measuring("read")
 def read_span(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
     """Read ``[start, stop)`` along the first axis; beyond the array's ends its fill value."""
     first, last = max(start, 0), min(stop, array.shape[0])
@@ -221,11 +230,12 @@ def read_span(array: zarr.Array[Any], start: int, stop: int) -> NDArray[Any]:
 def channel_names(root: zarr.Group) -> list[str]:
     """Names of the channels in a store, sorted."""
     with warnings.catch_warnings():
-        # The ledger and the tables lie beside the groups on purpose and are no part of the hierarchy.
+        # The ledger, the runs and the tables lie beside the groups on purpose and are no part of the hierarchy.
         warnings.simplefilter("ignore", ZarrUserWarning)
         return sorted(name for name, group in root.groups() if name not in BESIDE and "raw" in group)
 
 
+@measuring("read")
 def sub_array(group: zarr.Group, path: str) -> zarr.Array[Any]:
     """Array at a path below a group.
 

@@ -88,7 +88,7 @@ class Lease:
         """Claim, or refuse."""
         # Written twice: the first time to learn what time it is where the object is kept. The time is that of
         # entering: a client that was made early must not get past one that works already.
-        self._write(None)
+        self._write(None, new=True)
         try:
             entry = self._object.stat()
             self._write(time.time() if entry is None else entry.time)
@@ -123,10 +123,10 @@ class Lease:
         """
         self._yield_to_rivals(entering=False)
 
-    def _write(self, when: float | None) -> None:
+    def _write(self, when: float | None, new: bool = False) -> None:
         """Put the claim in its place, whole; with its own time, or without one while it is not known."""
         self._claim = self._claim.at(when)
-        self._object.write(self._claim.content())
+        (self._object.write_new if new else self._object.write)(self._claim.content())
         self._beaten = time.monotonic()
 
     def _beat(self) -> None:

@@ -22,6 +22,11 @@ PATH_KEYS = (
     ("store", "path"),
     ("interpret", "catalog"),
     ("report", "folder"),
+    ("cluster", "logs"),
+    ("cluster", "performance_report"),
+    ("cluster", "tls_ca"),
+    ("cluster", "tls_cert"),
+    ("cluster", "tls_key"),
 )
 """Keys that hold paths."""
 SECTIONS = ("archive", "preprocess", "noise", "scattering", "fit", "interpret")
@@ -43,6 +48,9 @@ def anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
             part[key] = anchored_text(stated, base)
         elif isinstance(stated, list) and all(isinstance(item, str) for item in stated):
             part[key] = [anchored_text(item, base) for item in stated]
+    cluster = values.get("cluster")
+    if isinstance(cluster, dict) and str(cluster.get("address", "")).endswith(".json"):  # a scheduler file
+        cluster["address"] = anchored_text(cluster["address"], base)
     return values
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gravdask.errors import ConfigError
+from gravdask.secrets import holds_secret
 from gravdask.store.objects import Entry, LocalObjects, MemoryObjects, Objects
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 _URL = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://(.*)$")
 S3_OPTIONS = ("endpoint", "region", "allow_http")
 """Options of an S3 service that may be stated beside the path; the environment (AWS_...) holds where they are not."""
+_NO_KEYS = (
+    "a store's URL must not hold keys: give them in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) or "
+    "in the credential file, and s3://bucket/prefix here"
+)
 READERS = 8
 """Objects that are fetched at once from a remote place."""
 
@@ -73,6 +78,8 @@ class Place:
             return where
         stated = tuple(sorted((k, v) for k, v in options.items() if v))
         url = _URL.match(str(where)) if isinstance(where, str) else None
+        if url is not None and holds_secret(str(where)):
+            raise ConfigError(_NO_KEYS)
         if url is None or url[1].lower() == "file":
             text = url[2] if url is not None else where
             return cls("file", str(Path(text).expanduser().absolute()), "", stated)
@@ -81,11 +88,7 @@ class Place:
             return cls("memory", rest, "", (), os.getpid())
         bucket, _, prefix = rest.partition("/")
         if "@" in bucket:
-            msg = (
-                "a store's URL must not hold keys: give them in the environment (AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY) or in the credential file, and s3://bucket/prefix here"
-            )
-            raise ConfigError(msg)
+            raise ConfigError(_NO_KEYS)
         if scheme != "s3" or not bucket or any(c in rest for c in "?#"):
             msg = f"{where}: not a place for a store; expected a local folder, s3://bucket/prefix or memory://name"
             raise ConfigError(msg)
@@ -166,6 +169,20 @@ class Place:
     def create(self, content: bytes) -> bool:
         """Write an object whole if there is none yet; tells whether it was written."""
         return self._objects().create(self.path, content)
+
+    def write_new(self, content: bytes) -> None:
+        """Write an object whole where none may be yet, such as one whose name is this writer's own.
+
+        One that holds this very content already is this writer's: the answer to the first attempt was lost on its way.
+
+        Raises
+        ------
+        FileExistsError
+            If there is another.
+        """
+        if not self.create(content) and self.read() != content:
+            msg = f"{self}: there is such an object already, and another writer made it"
+            raise FileExistsError(msg)
 
     def swap(self, content: bytes, tag: str) -> bool:
         """Replace an object whose tag is still this one; tells whether it was replaced.

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gravdask.errors import ConfigError, ExecutionError
+from gravdask.secrets import masked
 from gravdask.store.objects import Entry
 
 RETRIES = 6
@@ -84,8 +85,9 @@ def translated(where: str) -> Iterator[None]:
 
 
 def _short(error: BaseException) -> str:
-    """First line of what obstore says; it appends its own inner structure after it."""
-    return str(error).strip().split("\n")[0][:300]
+    """First line of what obstore says, without keys; it appends its own inner structure after it."""
+    keys = _file_keys()
+    return masked(str(error).strip().split("\n")[0], *(keys.secrets() if keys is not None else ()))[:300]
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,10 @@ class FileKeys:
             "token": token or None,
             "expires_at": None,
         }
+
+    def secrets(self) -> tuple[str, ...]:
+        """Everything of the profile that must not be shown."""
+        return tuple(value for name, value in _profile(self.file, self.profile).items() if name.startswith("aws_"))
 
 
 def _profile(file: str, profile: str) -> dict[str, str]:

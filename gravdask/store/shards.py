@@ -23,6 +23,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore, StorePath
 
+from gravdask.usage import measuring
+
 LEFT_OUT = 2**64 - 1
 """Offset and length of a chunk that is not in its shard."""
 CHECKSUM_BYTES = 4
@@ -235,6 +237,7 @@ def write_shards(array: zarr.Array[Any], start: int, values: NDArray[Any]) -> in
     return size
 
 
+@measuring("read")
 def read_shard(array: zarr.Array[Any], start: int) -> NDArray[Any]:
     """Read one whole shard, the samples of which can be changed then.
 

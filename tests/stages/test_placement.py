@@ -17,8 +17,8 @@ from gravdask.archive.table_format import TableFormat
 from gravdask.config import build_config
 from gravdask.grid import DAY_NS, SECOND_NS, Grid, Rate, record_blocks
 from gravdask.stages.channels import Channel
-from gravdask.stages.convert import _cells
 from gravdask.stages.placement import Placement, assign_names, place, span_text, whole_archive, widest
+from gravdask.stages.placements import Placements
 from gravdask.stages.stated import Stated, applied_clock_s, corrected, shift_ns
 
 NAME = "XX.334.--.UGZ"
@@ -333,8 +333,10 @@ def test_files_that_state_that_their_tide_is_gone() -> None:
 def test_another_recipe_for_the_same_file_makes_the_chunks_stale() -> None:
     rate = Rate(1, 1)
     plain, linear, nearest = (
-        _cells(place(NAME, rate, table(row(recipe=recipe)), None), record_blocks(rate))
+        list(
+            Placements.of(place(NAME, rate, table(row(recipe=recipe)), None).placements).runs(record_blocks(rate).chunk)
+        )
         for recipe in ("", "linear 90s", "nearest 90s")
     )
     assert len(plain) == 1
-    assert len({*plain.values(), *linear.values(), *nearest.values()}) == 3
+    assert len({made for _, _, made in [*plain, *linear, *nearest]}) == 3

@@ -96,6 +96,16 @@ def test_a_zarr_group_of_something_else_is_refused(tmp_path: Path) -> None:
             open_root(tmp_path / "other.zarr", create=create)
 
 
+@pytest.mark.parametrize("content", [b"\x93\xff\x00 rubbish", b"{", b'{"zarr_format": 3, "node_type": "nothing"}'])
+def test_a_damaged_root_is_told_and_made_again(tmp_path: Path, content: bytes) -> None:
+    open_root(tmp_path, create=True)
+    (tmp_path / "zarr.json").write_bytes(content)
+    with pytest.raises(StoreError, match=r"zarr\.json: damaged .*; remove this file, and the next run makes it again"):
+        open_root(tmp_path)
+    (tmp_path / "zarr.json").unlink()
+    assert dict(open_root(tmp_path, create=True).attrs)["gravdask_schema"] == SCHEMA_VERSION
+
+
 def test_a_store_of_a_later_schema_is_refused(tmp_path: Path) -> None:
     group = open_root(tmp_path / "net.zarr", create=True)
     group.attrs["gravdask_schema"] = SCHEMA_VERSION + 1

@@ -199,6 +199,22 @@ def test_damage_is_set_aside_once_its_consequences_are_written_down(tmp_path: Pa
     assert {r.unit for r in Ledger(tmp_path).of_stage("noise") if r.finished} == {0, 2, -1}
 
 
+def test_what_can_be_read_of_a_damaged_segment_stands_when_it_is_set_aside(tmp_path: Path) -> None:
+    """It revokes an older record, and must go on doing so: the shard may be half overwritten."""
+    ledger = Ledger(tmp_path)
+    ledger.add(record(1, "old"))
+    ledger.add(record(-1, "old"))
+    ledger.flush()
+    ledger.begin([record(1, "new", "begun"), record(-1, "new"), record(2, "new", "begun")])
+    segment = max((tmp_path / "noise").glob("*.jsonl"))
+    segment.write_bytes(segment.read_bytes()[:-30])
+    before = fingerprints(tmp_path)
+    assert before == {-1: "new done", 1: "new begun"}
+    Ledger(tmp_path).heal()
+    assert not segment.exists()
+    assert fingerprints(tmp_path) == before
+
+
 def test_a_client_that_dies_while_it_heals_leaves_the_doubt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged_middle(tmp_path, None)
 

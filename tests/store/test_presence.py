@@ -95,3 +95,30 @@ def test_a_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     presence = Presence(place)
     assert not any(presence.lacks(replace(FULL["convert"], unit=unit)) for unit in range(30))
     assert len(walked) == 1
+
+
+def test_what_was_told_is_not_told_again(place: Place) -> None:
+    """A large plan is made twice, and looks twice."""
+    presence = Presence(place)
+    for unit in (5, 1, 70_000, 5, 3, 2, 1):
+        assert presence.lacks(replace(FULL["convert"], unit=unit))
+    (note,) = presence.notes()
+    assert note.startswith("5 shards are gone")
+    assert note.endswith(
+        f"{CHANNEL}/raw/record unit 5, {CHANNEL}/raw/record unit 1, {CHANNEL}/raw/record unit 70000 and 2 more"
+    )
+    assert presence.lacks(replace(FULL["convert"], unit=5))
+    assert presence.notes() == []
+    assert presence.lacks(replace(FULL["noise"], unit=5))
+    assert presence.notes()[0].startswith("1 shards are gone")
+
+
+@pytest.mark.parametrize("units", [[3, 1, 2], [12], list(range(40, 0, -1))])
+def test_every_unit_has_its_own_size(place: Place, units: list[int]) -> None:
+    for unit in units:
+        shard(place, "convert", unit).write(b"x" * unit)
+    shard(place, "scatter", units[0]).write(b"y")
+    presence = Presence(place)
+    for unit in range(50):
+        stated = replace(FULL["convert"], unit=unit, info={"bytes": unit})
+        assert presence.lacks(stated) == (unit not in units)

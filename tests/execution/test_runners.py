@@ -15,10 +15,19 @@ import dask
 import numpy as np
 import pytest
 
-from gravdask import execution
 from gravdask.config import ClusterConfig
 from gravdask.errors import ExecutionError, GravdaskError, ReadError
-from gravdask.execution import DaskRunner, Failure, SerialRunner, guarded, open_runner, single_threaded
+from gravdask.execution import (
+    DaskRunner,
+    Failure,
+    SerialRunner,
+    dask_runner,
+    guarded,
+    open_runner,
+    runners,
+    single_threaded,
+    submission,
+)
 
 
 def make_work() -> Callable[[int], int]:
@@ -152,7 +161,7 @@ def test_serial_is_lazy() -> None:
 
 def test_serial_tries_transient_errors_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(execution.time, "sleep", pauses.append)
+    monkeypatch.setattr(runners.time, "sleep", pauses.append)
     found = dict(SerialRunner(retries=2).run(make_flaky(tmp_path, 2), range(4)))
     assert found == {n: 10 * n for n in range(4)}
     assert len(pauses) == 4
@@ -160,7 +169,7 @@ def test_serial_tries_transient_errors_again(tmp_path: Path, monkeypatch: pytest
 
 
 def test_serial_gives_up_after_its_retries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution.time, "sleep", lambda _: None)
+    monkeypatch.setattr(runners.time, "sleep", lambda _: None)
     found = dict(SerialRunner(retries=1).run(make_flaky(tmp_path, 5), [1, 2]))
     assert isinstance(found[1], Failure)
     assert found[1].transient
@@ -203,7 +212,7 @@ def test_the_runner_is_what_the_configuration_says() -> None:
 
 def test_no_workers_are_started_for_no_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = DaskRunner(ClusterConfig(), print)
-    monkeypatch.setattr(runner, "_connect", lambda: pytest.fail("workers were started"))
+    monkeypatch.setattr(dask_runner, "connect", lambda *_: pytest.fail("workers were started"))
     assert list(runner.run(make_work(), [])) == []
     runner.close()
 
@@ -288,7 +297,7 @@ def test_a_worker_is_one_process_with_one_thread(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_bounded_number_of_tasks_is_under_way(tmp_path: Path) -> None:
+def test_a_bounded_number_of_tasks_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client must plan three million units in bounded memory."""
     drawn: list[int] = []
 
@@ -298,10 +307,11 @@ def test_a_bounded_number_of_tasks_is_under_way(tmp_path: Path) -> None:
                 drawn.append(n)
                 yield n
 
+    monkeypatch.setattr(submission, "GROUP_UNITS", 5)
     with workers(tmp_path) as (runner, _):
-        for done, _ in enumerate(runner.run(make_work(), Tasks(range(60))), 1):
-            assert len(drawn) <= done + 2 * execution.TASKS_PER_WORKER + 1
-    assert len(drawn) == 60
+        for done, _ in enumerate(runner.run(make_work(), Tasks(range(200))), 1):
+            assert len(drawn) <= done + 5 * (2 * submission.TASKS_PER_WORKER + 1)
+    assert len(drawn) == 200
 
 
 @pytest.mark.slow
@@ -342,17 +352,17 @@ def test_results_of_futures() -> None:
     from distributed import CancelledError
     from distributed.scheduler import KilledWorker
 
-    assert execution._result(Future("finished", 42)) == 42
+    assert submission.result_of(Future("finished", 42)) == 42
     with pytest.raises(ExecutionError, match="run again to continue"):
-        execution._result(Future("cancelled", error=CancelledError("key")))
-    dead = execution._result(Future("error", error=KilledWorker("task", SimpleNamespace(address="tcp://there"), 3)))
+        submission.result_of(Future("cancelled", error=CancelledError("key")))
+    dead = submission.result_of(Future("error", error=KilledWorker("task", SimpleNamespace(address="tcp://there"), 3)))
     assert isinstance(dead, Failure)
     assert dead.reason.startswith("the worker died each time this unit ran (out of memory?): KilledWorker")
 
 
 @pytest.mark.parametrize("status", ["pending", "lost"])
 def test_a_result_that_died_with_its_worker_is_waited_for(status: str) -> None:
-    assert execution._result(Future(status, 42)) == 42
+    assert submission.result_of(Future(status, 42)) == 42
 
 
 @pytest.mark.slow
@@ -378,7 +388,7 @@ def test_workers_finish_what_is_under_way_when_stopped(tmp_path: Path) -> None:
     finally:
         runner.close()
     assert len(found) == len({task for task, _ in found})
-    assert 1 <= len(found) <= 2 * execution.TASKS_PER_WORKER + 1
+    assert 1 <= len(found) <= 2 * submission.TASKS_PER_WORKER + 1
 
 
 @pytest.mark.slow
@@ -396,7 +406,7 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: 
     import distributed
 
     real = distributed.Client
-    monkeypatch.setattr(distributed, "Client", lambda address, timeout: real(address, timeout="1s"))
+    monkeypatch.setattr(distributed, "Client", lambda address, timeout, security: real(address, timeout="1s"))
     runner = DaskRunner(ClusterConfig(kind="address", address="tcp://127.0.0.1:9"), print)
     with pytest.raises(ExecutionError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'.*use --serial"):
         list(runner.run(make_work(), [1]))

@@ -1,0 +1,82 @@
+"""One unit of work on a worker: run, caught where it fails, and kept to one thread."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gravdask.errors import GravdaskError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+STOPPED = "stopped as asked: what was under way is finished and kept; run again to continue"
+WORKER_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    # Dask's own setting gives every freed array back to the system at once, and a transform then spends three times
+    # as long on page faults as on its sums. These keep up to a quarter of a gigabyte for the next array.
+    "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
+}
+"""Environment of workers, set before they start."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is left of a unit that failed.
+
+    Attributes
+    ----------
+    reason
+        What went wrong, in words.
+    trace
+        The end of the traceback, for errors that gravdask did not foresee.
+    transient
+        Whether trying again may help (input and output, lost workers).
+    hopeless
+        Whether the same would happen to every unit: the disk is full or has become read-only.
+    """
+
+    reason: str
+    trace: str = ""
+    transient: bool = False
+    hopeless: bool = False
+
+
+def guarded(function: Callable[[T], R], task: T) -> R | Failure:
+    """Run a unit; whatever it raises becomes a `Failure`. This is the one quarantine boundary of the program."""
+    try:
+        return function(task)
+    except GravdaskError as error:
+        return Failure(str(error))
+    except OSError as error:
+        hopeless = error.errno in HOPELESS
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3), not hopeless, hopeless)
+    except Exception as error:  # noqa: BLE001
+        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
+
+
+def guarded_group(function: Callable[[T], R], tasks: Sequence[T]) -> tuple[list[R | Failure], float]:
+    """Run several units one after the other; gives their results and the seconds that they took together."""
+    begun = time.monotonic()
+    results = [guarded(function, task) for task in tasks]
+    return results, time.monotonic() - begun
+
+
+def single_threaded() -> None:
+    """Keep this process to one thread in fact: Blosc, Zarr and Numba; BLAS obeys its environment variables."""
+    import numcodecs.blosc
+    import zarr
+
+    os.environ["NUMBA_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
+    numcodecs.blosc.set_nthreads(1)
+    zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})
