@@ -54,6 +54,11 @@ UNIT_STAGES = {
 }
 
 
+WHOLE_STAGES = ("fit", "interpret", "report")
+"""Stages that look at the whole network: no share of the units can do them."""
+LATER = "need all of it and are left to a run without --task, when all shares are done; that does what is missing, too"
+
+
 @dataclass
 class RunRecord:
     """What a run did.
@@ -155,6 +160,8 @@ def run(
         msg = f"unknown stages {sorted(unknown)}; there are {', '.join(STAGES)}"
         raise ConfigError(msg)
     begun = time.monotonic()
+    left_out = [s for s in stages if part[1] > 1 and s in WHOLE_STAGES]
+    stages = tuple(s for s in stages if s not in left_out)
     place = place_of(config)
     with in_words(place), _opened(config, place, stages, channels, part, progress or Progress(), stop) as state:
         for stage in (s for s in STAGES if s in stages):
@@ -163,6 +170,8 @@ def run(
         if part == (0, 1) and channels == ("*",) and days_of(config) == (None, None):
             state.context.ledger.compact()
         state.context.ledger.flush()
+        if left_out:
+            state.record.notes.append(f"share {part[0]} of {part[1]}: {', '.join(left_out)} {LATER}")
         state.record.quarantine = _quarantine(state)
         state.record.seconds = time.monotonic() - begun
         state.record.figures = state.context.log.finish(state.record.exit_code)

@@ -170,7 +170,7 @@ LIMITS = [
     ("interpret", "odds_limit", [1.01], [1.0]),
     ("cluster", "kind", ["local", "serial", "slurm", "pbs", "mpi"], ["slurmm"]),
     ("cluster", "walltime", ["04:00:00", "2-00:00:00", "100:00:00"], ["", "4h", "04:00", "04:60:00"]),
-    ("cluster", "memory", ["auto", "2GiB", "1500MB", "1.5 GiB", "0"], ["", "much", "-1GiB", "2Gigs"]),
+    ("cluster", "memory", ["auto", "2GiB", "1500MB", "1.5 GiB", "0", "420MB"], ["", "much", "-1GiB", "100MB", "2"]),
     ("cluster", "silence", [5.0, 120.0], [0.0, 4.9]),
     ("cluster", "workers_per_job", [1, 128], [0, 2000]),
     ("cluster", "retries", [0, 20], [-1, 21]),

@@ -600,6 +600,14 @@ def test_shares_of_a_stage_add_up_to_the_whole(network: SimulatedNetwork, bits: 
     assert differing(bits, stored(config.store_path), "raw", "noise") == []
 
 
+def test_a_share_leaves_out_the_stages_that_need_all(network: SimulatedNetwork, tmp_path: Path) -> None:
+    config = configure(network.archive, tmp_path / "s.zarr", network)
+    record = run(config, stages=("convert", "fit", "interpret", "report"), part=(1, 2))
+    assert [row["stage"] for row in record.stages] == ["convert"]
+    assert any(n.startswith("share 1 of 2: fit, interpret, report need all of it") for n in record.notes)
+    assert record.report is None
+
+
 def test_unknown_stages_are_refused(whole: tuple[Config, RunRecord]) -> None:
     with pytest.raises(ConfigError, match="unknown stages \\['skatter'\\]; there are convert, noise"):
         run(whole[0], stages=("skatter",))

@@ -13,6 +13,8 @@ from gravdask.config.section import Section
 
 _WALLTIME = re.compile(r"^(\d+-)?\d+:[0-5]\d:[0-5]\d$")
 _MEMORY = re.compile(r"^(auto|0|\d+(\.\d+)?\s*([kMGT]i?)?B?)$")
+LEAST_MEMORY = 400 * 2**20
+"""Of a worker [bytes]: below, it ends before it has done anything."""
 _GATEWAY = re.compile(r"^gateway:[^\s:/]+$")
 _ADDRESS = re.compile(r"^([a-z]+://)?[^\s:/]+:\d+$")
 
@@ -116,6 +118,12 @@ class ClusterConfig(Section):
         """Refuse what is no amount of memory."""
         if not _MEMORY.match(text):
             msg = f"{text!r} is no amount of memory; expected for example '2GiB', '1500MB', 'auto', or '0' for no limit"
+            raise ValueError(msg)
+        number = float(re.sub(r"[^\d.]", "", text) or 0)
+        base = 1024 if "i" in text else 1000
+        size = number * base ** (next((n for n, c in enumerate("kMGT", 1) if c in text), 0))
+        if 0 < size < LEAST_MEMORY:
+            msg = f"{text!r} is too little: the program alone takes a worker 300 MiB; expected '1GiB' or more"
             raise ValueError(msg)
         return text
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from itertools import chain, islice
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from gravdask.config import ClusterConfig
-from gravdask.errors import PreflightError
+from gravdask.errors import ExecutionError, PreflightError
 from gravdask.execution.clusters import connect
+from gravdask.execution.quiet import quiet
 from gravdask.execution.submission import Submission
-from gravdask.execution.units import Failure, single_threaded
+from gravdask.execution.units import STOPPED, Failure, single_threaded
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 PLUGIN = "gravdask-one-thread"
 PLUGIN_ATTEMPTS = 4
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 2.0
 SAY_SECONDS = 60.0
 """How often it is told that the first worker is still waited for."""
 
@@ -62,7 +62,9 @@ class DaskRunner:
             If no worker comes.
         """
         if self._client is None:
-            self._stack.enter_context(_without_bare_tracebacks())
+            # Cancelled tasks when the scheduler is gone, and units whose worker died: both are told in words.
+            self._stack.enter_context(quiet("distributed.client", ""))
+            self._stack.enter_context(quiet("distributed.scheduler", "Task ", inside="marked as failed because"))
             link = connect(self._settings, self._stack, self._say)
             client, self._trouble = link.client, link.trouble
             for attempt in range(PLUGIN_ATTEMPTS):
@@ -92,6 +94,8 @@ class DaskRunner:
                 return
             except TimeoutError as error:
                 waited = time.monotonic() - begun
+                if self._stop.is_set():
+                    raise ExecutionError(STOPPED) from error
                 if self._trouble():
                     raise PreflightError(self._trouble()) from error
                 if waited >= self._settings.patience:
@@ -158,22 +162,6 @@ class DaskRunner:
 
 
 _HERE = "http://localhost:8787/status"
-
-
-@contextmanager
-def _without_bare_tracebacks() -> Iterator[None]:
-    """Keep Dask's client from writing out its own cancelled tasks, which say nothing, when its scheduler is gone."""
-    log = logging.getLogger("distributed.client")
-
-    def worth_saying(record: logging.LogRecord) -> bool:
-        """Whether a message is more than a traceback."""
-        return bool(record.getMessage().strip())
-
-    log.addFilter(worth_saying)
-    try:
-        yield
-    finally:
-        log.removeFilter(worth_saying)
 
 
 def _one_thread_plugin() -> Any:  # noqa: ANN401

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from gravdask.config import ClusterConfig
-from gravdask.errors import ExecutionError
+from gravdask.errors import ExecutionError, PreflightError
+from gravdask.execution.quiet import quiet
 from gravdask.execution.units import WORKER_ENVIRONMENT
 
 WATCH_SECONDS = 5.0
@@ -74,7 +76,7 @@ def cluster_arguments(settings: ClusterConfig) -> dict[str, Any]:
         "python": settings.python or None,
         "death_timeout": DEATH_SECONDS,
         "worker_extra_args": ["--lifetime", f"{seconds}s", "--lifetime-stagger", f"{spread}s", "--no-dashboard"],
-        "job_script_prologue": [*_exports(), *settings.prologue],
+        "job_script_prologue": [*_exports(), *(["set -e", *settings.prologue] if settings.prologue else [])],
         "scheduler_options": {"dashboard_address": settings.dashboard or ":0", "dashboard": bool(settings.dashboard)},
     }
     if settings.scheduler_interface:
@@ -106,28 +108,70 @@ def start_jobs(
     Raises
     ------
     ExecutionError
-        If dask-jobqueue is not installed, or the batch system does not take the jobs.
+        If dask-jobqueue is not installed, or the scheduler does not start.
+    PreflightError
+        If the batch system takes no job.
     """
+    count, logs = job_count(settings), settings.log_folder
     try:
-        import dask_jobqueue
+        kind = cluster_class(settings.kind)
     except ImportError as error:
         msg = f"cluster.kind = {settings.kind!r} needs dask-jobqueue; {INSTALL}"
         raise ExecutionError(msg) from error
-    kinds = {"slurm": dask_jobqueue.SLURMCluster, "pbs": dask_jobqueue.PBSCluster}
-    settings.log_folder.mkdir(parents=True, exist_ok=True)
+    logs.mkdir(parents=True, exist_ok=True)
+    # What the batch system refuses is raised below, or tried again by the watch.
+    stack.enter_context(quiet("asyncio", "Task exception was never retrieved"))
+    stack.enter_context(quiet("tornado.application", "Exception in callback", inside="_correct_state_internal"))
     try:
-        cluster = stack.enter_context(kinds[settings.kind](security=security, **cluster_arguments(settings)))
-        cluster.scale(jobs=job_count(settings))
+        cluster = stack.enter_context(kind(security=security, **cluster_arguments(settings)))
     except (RuntimeError, OSError, ValueError) as error:
         msg = f"no {settings.kind} jobs could be started ({_last_line(error)}); 'gravdask preflight' looks closer"
         raise ExecutionError(msg) from error
-    count = job_count(settings)
-    logs = settings.log_folder
+    stack.callback(lambda: cluster.sync(_forget_refused, cluster))
+    try:
+        cluster.sync(_submit, cluster, count)
+    except (RuntimeError, OSError, ValueError) as error:
+        if not any(job.job_id for job in cluster.workers.values()):  # else a limit of jobs, which others end
+            msg = f"{settings.kind} takes no job ({_last_line(error)}); 'gravdask preflight' looks closer"
+            raise PreflightError(msg) from error
+        say(f"note: {settings.kind} does not take all jobs ({_last_line(error)}); tried again now and then")
     say(f"{count} {settings.kind} jobs of {settings.workers_per_job} workers; what they print is in {logs}")
     watch = Watch(cluster, settings, say)
     stack.callback(watch.stop)
     watch.start()
     return cluster, lambda: watch.trouble
+
+
+def cluster_class(kind: str) -> Any:  # noqa: ANN401
+    """Class of dask-jobqueue for a batch system.
+
+    Importing it replaces the handler of Ctrl-C by one that ends the program as if all were well.
+
+    Raises
+    ------
+    ImportError
+        If dask-jobqueue is not installed.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        import dask_jobqueue
+    finally:
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+    return {"slurm": dask_jobqueue.SLURMCluster, "pbs": dask_jobqueue.PBSCluster}[kind]
+
+
+async def _submit(cluster: Any, count: int) -> None:  # noqa: ANN401
+    """Submit jobs, and fail as the batch system's command does."""
+    cluster.scale(jobs=count)
+    await cluster._correct_state()
+
+
+async def _forget_refused(cluster: Any) -> None:  # noqa: ANN401
+    """Forget jobs that were never submitted, which a cluster that closes takes for a fault."""
+    for name in [name for name, job in cluster.workers.items() if not job.job_id]:
+        cluster._created.discard(cluster.workers.pop(name))
+        cluster.worker_spec.pop(name, None)
 
 
 def _last_line(error: BaseException) -> str:
@@ -171,6 +215,7 @@ class Watch:
         self.trouble = ""
         """Why no worker will come any more; '' while there is hope."""
         self._vain = 0
+        self._unsubmitted: set[Any] = set()
 
     def start(self) -> None:
         """Begin to look."""
@@ -194,7 +239,9 @@ class Watch:
             return
         lost = {name: job for name, job in jobs.items() if job not in there}
         wanted = job_count(self._settings)
-        if not lost and len(self._cluster.workers) >= wanted:
+        refused, self._unsubmitted = self._unsubmitted, set(self._cluster.workers) - set(jobs)
+        refused &= self._unsubmitted  # for two looks: the batch system did not take them
+        if not lost and not refused and len(self._cluster.workers) >= wanted:
             return
         if lost:
             self._vain = 0 if self._cluster.scheduler_info["workers"] else self._vain + len(lost)
@@ -208,7 +255,7 @@ class Watch:
                 self._stopped.set()
                 return
             self._say(f"note: {len(lost)} jobs ended ({', '.join(sorted(lost.values())[:3])}); submitting as many anew")
-        self._cluster.sync(self._replace, list(lost), wanted)
+        self._cluster.sync(self._replace, [*lost, *refused], wanted)
 
     async def _replace(self, lost: list[Any], wanted: int) -> None:
         """Forget lost jobs and submit new ones; on the cluster's own loop."""
@@ -240,10 +287,7 @@ def existing_jobs(kind: str, jobs: list[str]) -> set[str] | None:
 
 def job_script(settings: ClusterConfig, security: Any = None) -> str:  # noqa: ANN401
     """Script that a job would be submitted with, for a scheduler whose address is not known yet."""
-    import dask_jobqueue
-
-    kinds = {"slurm": dask_jobqueue.SLURMCluster, "pbs": dask_jobqueue.PBSCluster}
-    kind = kinds[settings.kind]
+    kind = cluster_class(settings.kind)
     arguments = cluster_arguments(settings)
     arguments.pop("scheduler_options")
     job = kind.job_cls("tcp://SCHEDULER:8786", name="gravdask", security=security, **arguments)

@@ -39,10 +39,15 @@ def preflight(
     say
         Where it is told what is going on.
     """
+    failed = False
     for what, check in _here(config):
-        yield from looked_at(what, check, LOOK)
+        for finding in looked_at(what, check, LOOK):
+            failed = failed or finding.level == "FAIL"
+            yield finding
     # Each of its questions has a time limit; and dask-jobqueue can only be imported by the main thread.
-    yield from looked_at("batch system", partial(batch.batch_findings, config.cluster), LOOK, None)
+    for finding in looked_at("batch system", partial(batch.batch_findings, config.cluster), LOOK, None):
+        failed = failed or finding.level == "FAIL"
+        yield finding
     found = limited(partial(survey, config), SURVEY_SECONDS)
     known: Survey | None = None
     if isinstance(found, Failure):
@@ -54,7 +59,9 @@ def preflight(
         yield from record_findings(found)
     for what, check in _against(config, known):
         yield from looked_at(what, check, LOOK)
-    if workers:
+    if workers and failed:
+        yield note("worker", "none is started", "mend first what failed above")
+    elif workers:
         yield from worker_findings(config, known, wait, say)
 
 

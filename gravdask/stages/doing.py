@@ -123,7 +123,8 @@ def _begun(context: Context, stage: Stage, tasks: Tasks) -> Iterator[Task]:
         context.ledger.begin(t.record("begun") for t in group)
         if stage.prepare is not None:
             stage.prepare(context, group)
-        yield from group
+        # The longest first: a long one that starts last would keep all other workers waiting.
+        yield from sorted(group, key=lambda task: -len(task.stale))
 
 
 def _failed(task: Task, failure: Failure) -> Record:

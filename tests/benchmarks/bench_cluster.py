@@ -28,6 +28,14 @@ from gravdask.config import ClusterConfig, Config, build_config  # noqa: E402
 from gravdask.execution import DaskRunner  # noqa: E402
 from gravdask.simulate import simulate_network  # noqa: E402
 
+YEAR_SECONDS = {
+    "convert": (6.0, 384, 2),
+    "noise": (8.0, 1536, 1),
+    "calibrate": (10.0, 1536, 1),
+    "scatter": (18.0, 1536, 1),
+    "classify": (1.0, 1536, 1),
+}
+"""Seconds of a station-year with its air pressure as measured (cluster/README.md), days of a unit, channels."""
 LOOP = 200_000
 """Rounds of the plain loop between two looks at the clock."""
 
@@ -79,7 +87,6 @@ def efficiency(folder: Path, stations: int, days: int, pairs: int) -> None:
         "archive": {"paths": [str(network.archive)], "stations": str(network.station_xml)},
         "store": {"path": str(folder / "template.zarr")},
         "cluster": {"kind": "local", "workers": 2, "scratch": str(folder)},
-        "preprocess": {"admittance": -3.5, "tide_factor": 1.16} if False else {},
     }
     config = build_config(values)
     gravdask.run(config, stages=("convert", "calibrate"))
@@ -97,11 +104,6 @@ def efficiency(folder: Path, stations: int, days: int, pairs: int) -> None:
     )
 
 
-def nothing(n: int) -> int:
-    """Do nothing."""
-    return n
-
-
 def overhead(folder: Path, units: int) -> None:
     """Milliseconds that a unit costs the client, the scheduler and the wire when it does nothing."""
     runner = DaskRunner(ClusterConfig(kind="local", workers=2, scratch=str(folder)), lambda _: None)
@@ -113,30 +115,46 @@ def overhead(folder: Path, units: int) -> None:
     table(("submission and result alone", "units", "ms a unit"), [("", f"{done}", f"{seconds / done * 1e3:.3f}")])
 
 
-def sleep(seconds: float) -> float:
-    """Stand for a unit that takes so long."""
-    time.sleep(seconds)
-    return seconds
-
-
-def scaling(folder: Path, counts: list[int], units: int, seconds: float, spread: float) -> None:
-    """Sleeping workers: how much of their time is work."""
+def unit_times(stations: int, years: float, spread: float) -> dict[str, list[float]]:
+    """Seconds of every unit of a network at 1 Hz, stage by stage, the longest first as the pipeline submits them."""
     generator = random.Random(4)
-    # Measured: times of units scatter by a few percent, some stations are shorter.
-    times = [seconds * generator.choice([1.0, 1.0, 1.0, 0.6, 0.3]) * generator.gauss(1, spread) for _ in range(units)]
+    found = {}
+    for stage, (seconds, days, channels) in YEAR_SECONDS.items():
+        shares = []
+        for _ in range(stations * channels):
+            left = generator.random()  # of the channel's first unit: records begin anywhere in one
+            while left < years * 365.25 / days + 1e-9:
+                shares.append(1.0)
+                left += 1.0
+            shares[-1] = max(1.0 - (left - years * 365.25 / days), 0.05)
+        times = [seconds / channels * days / 365.25 * share * generator.gauss(1, spread) for share in shares]
+        found[stage] = sorted(times, reverse=True)
+    return found
+
+
+def scaling(folder: Path, counts: list[int], stations: int, faster: float) -> None:
+    """Workers that sleep as long as units take, so many times faster: how much of their time is work."""
+    times = {name: [t / faster for t in found] for name, found in unit_times(stations, 10.0, 0.05).items()}
     rows = []
     for count in counts:
         runner = DaskRunner(
             ClusterConfig(kind="local", workers=count, scratch=str(folder), memory="0", dashboard=""), lambda _: None
         )
         runner.client().wait_for_workers(count, timeout=600)
-        begun = time.perf_counter()
-        done = sum(result for _, result in runner.run(time_sleep(), times) if isinstance(result, float))
-        wall = time.perf_counter() - begun
+        walls = {}
+        for stage, found in times.items():
+            begun = time.perf_counter()
+            done = sum(isinstance(result, float) for _, result in runner.run(time_sleep(), found))
+            walls[stage] = time.perf_counter() - begun
+            assert done == len(found)
         runner.close()
-        rows.append((str(count), f"{units}", f"{wall:.1f}", f"{100 * done / wall / count:.1f}"))
-        say(f"  {count} workers: {wall:.1f} s, {100 * done / wall / count:.1f} %")
-    table(("workers", "units", "wall, s", "efficiency, %"), rows)
+        work, wall = sum(map(sum, times.values())), sum(walls.values())
+        each = [f"{100 * sum(times[s]) / count / walls[s]:.1f}" for s in times]
+        rows.append((str(count), f"{wall:.1f}", *each, f"{100 * work / count / wall:.1f}"))
+        say(f"  {count} workers: {wall:.1f} s, {rows[-1][-1]} %")
+    units = ", ".join(f"{name} {len(found)}" for name, found in times.items())
+    say(f"  {stations} stations x 10 years, units: {units}; {faster:.0f} times faster than measured")
+    table(("workers", "wall, s", *(f"{s}, %" for s in times), "all, %"), rows)
 
 
 def time_sleep() -> Callable[[float], float]:
@@ -166,7 +184,7 @@ def main() -> None:
         if "efficiency" in options.what:
             efficiency(folder, 4, 10 if quick else 120, 1 if quick else 5)
         if "scaling" in options.what:
-            scaling(folder, [1, 4] if quick else [1, 2, 4, 8, 16, 32, 64], 32 if quick else 2000, 0.2, 0.05)
+            scaling(folder, [4] if quick else [4, 16, 64], 8 if quick else 80, 100.0 if quick else 20.0)
         if "interrupted" in options.what:
             cluster_interrupted.measure(folder, quick)
 

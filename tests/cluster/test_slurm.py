@@ -83,9 +83,8 @@ def test_jobs_that_bring_no_worker_end_the_run_with_one_clear_error(
     network: Any, slurm: Any, start: Any, tmp_path: Path
 ) -> None:
     store = tmp_path / "store.zarr"
-    config = network.config(
-        store, "slurm", **settings(tmp_path, wait=0, prologue=["echo no such module >&2", "exit 7"])
-    )
+    prologue = ["echo no such module >&2", "false", "true"]  # a line that fails ends the job, whatever follows
+    config = network.config(store, "slurm", **settings(tmp_path, wait=0, prologue=prologue))
     client = start([*RUN, str(config), *QUICK], **slurm.environment)
     assert client.code() == 5
     assert slurm.jobs() == []
@@ -94,6 +93,38 @@ def test_jobs_that_bring_no_worker_end_the_run_with_one_clear_error(
     assert str(tmp_path / "logs") in last
     assert "Traceback" not in client.said()
     assert any("no such module" in text for text in slurm.said().values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"queue": "nosuch"}, "Invalid partition name"), ({"memory": "900GiB"}, "node configuration is not available")],
+    ids=["partition", "memory"],
+)
+def test_what_slurm_refuses_is_told_in_its_words(
+    network: Any, slurm: Any, start: Any, tmp_path: Path, wrong: dict[str, str], words: str
+) -> None:
+    config = network.config(tmp_path / "store.zarr", "slurm", **settings(tmp_path, **wrong))
+    client = start([*RUN, str(config), *QUICK], **slurm.environment)
+    assert client.code() == 5
+    assert re.search(rf"gravdask: slurm takes no job \(.*{words}.*\); 'gravdask preflight' looks closer", client.said())
+    assert "Traceback" not in client.said()
+    assert slurm.jobs() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_a_signal_ends_a_run_that_waits_for_its_jobs(
+    network: Any, slurm: Any, start: Any, wait_until: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    slurm.ask("scontrol", "update", "nodename=n[1-4]", "state=drain", "reason=test")
+    config = network.config(tmp_path / "store.zarr", "slurm", **settings(tmp_path))
+    client = start([*RUN, str(config), *QUICK], **slurm.environment)
+    wait_until(lambda: len(slurm.jobs("PD")) == 2, "two jobs that wait", 60)
+    time.sleep(1.0)
+    client.process.send_signal(number)
+    assert client.code(60) == 3
+    assert "gravdask: stopped" in client.said()
+    assert "Traceback" not in client.said()
+    wait_until(lambda: slurm.jobs() == [], "the jobs to be taken back", 30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=lambda s: s.name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,6 +68,7 @@ def test_a_job_script_says_what_the_section_says(kind: str, tmp_path: Path) -> N
     assert "module load python/3.11" in before
     assert "export OMP_NUM_THREADS=1" in before
     assert before.index("export OMP_NUM_THREADS=1") < before.index("module load python/3.11")
+    assert before[before.index("module load python/3.11") - 1] == "set -e"
 
 
 def tool(folder: Path, name: str, body: str) -> None:
@@ -167,6 +170,26 @@ def test_a_job_that_dask_gave_up_is_replaced_too(monkeypatch: pytest.MonkeyPatch
     looking.look()
     assert cluster.scaled == [2]
     assert said == []
+
+
+def test_a_job_that_was_refused_twice_is_submitted_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(["job1", "job2"], workers=1)
+    cluster.workers["job2"].job_id = None
+    looking, said = watch(cluster, {"1"}, monkeypatch)
+    looking.look()
+    assert cluster.scaled == []  # it may be on its way
+    looking.look()
+    assert cluster.scaled == [2]
+    assert list(cluster.workers) == ["job1"]
+    assert said == []
+
+
+def test_ctrl_c_stays_what_it_is() -> None:
+    code = (
+        "import signal; before = signal.getsignal(signal.SIGINT); from gravdask.execution import jobs; "
+        "jobs.cluster_class('slurm'); assert signal.getsignal(signal.SIGINT) is before"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("there", [{"1", "2"}, None])
