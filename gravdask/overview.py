@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import zarr
 from numpy.typing import NDArray
 
@@ -273,10 +272,9 @@ def status_lines(config: Config, figure: Path | None = None) -> list[str]:
         first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
         measured = channel.source_unit or channel.quantity if channel.kind == "other" else channel.quantity
         lines.append(f"  {channel.name:<20} {channel.rate!s:>6} {measured:<13} {first} to {last}")
-    rows = [(r.stage, r.status) for stage in STAGES for r in context.ledger.of_stage(stage)]
-    counts = pd.Series(rows, dtype=object).value_counts()
     for stage in STAGES:
-        parts = [f"{counts[stage, s]} {s}" for s in ("done", "empty", "begun", "quarantined") if (stage, s) in counts]
+        counts = Counter(record.status for record in context.ledger.of_stage(stage))
+        parts = [f"{counts[s]} {s}" for s in ("done", "empty", "begun", "quarantined") if counts[s]]
         lines.append(f"{stage:<10} {', '.join(parts) if parts else 'nothing yet'}")
     lines += lost_lines(context)
     models = root.get("model")

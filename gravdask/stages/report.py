@@ -178,7 +178,7 @@ def _valid_fraction(context: Context, channel: Channel, snm: pd.DataFrame | None
         daily = channel.rate.samples_per_day
         total = snm["valid_fraction"].fillna(0).sum() * daily
         return float(min(total / (channel.extent[1] - channel.extent[0]), 1.0))
-    valid = sum(r.info.get("valid_samples", 0) for r in context.ledger.of_stage("convert") if r.channel == channel.name)
+    valid = sum(r.info.get("valid_samples", 0) for r in context.ledger.of_stage("convert", channel.name))
     return float(valid / (channel.extent[1] - channel.extent[0])) if valid else np.nan
 
 

@@ -182,7 +182,7 @@ def main() -> None:
         if "overhead" in options.what:
             overhead(folder, 10_000 if quick else 100_000)
         if "efficiency" in options.what:
-            efficiency(folder, 4, 10 if quick else 120, 1 if quick else 5)
+            efficiency(folder, 4, 10 if quick else 90, 1 if quick else 5)
         if "scaling" in options.what:
             scaling(folder, [4] if quick else [4, 16, 64], 8 if quick else 80, 100.0 if quick else 20.0)
         if "interrupted" in options.what:
