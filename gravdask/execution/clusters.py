@@ -33,10 +33,13 @@ class Link:
         Dask client.
     trouble
         Tells why no worker will come any more, '' while there is hope.
+    losses
+        Tells how many jobs ended too early.
     """
 
     client: Any
     trouble: Callable[[], str] = str
+    losses: Callable[[], int] = int
 
 
 def connect(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]) -> Link:
@@ -184,5 +187,6 @@ def _jobs(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None])
     from distributed import Client
 
     security = security_of(settings)
-    cluster, trouble = start_jobs(settings, stack, security, say)
-    return Link(stack.enter_context(Client(cluster, security=security)), trouble)
+    cluster, watch = start_jobs(settings, stack, security, say)
+    client = stack.enter_context(Client(cluster, security=security))
+    return Link(client, lambda: watch.trouble, lambda: watch.losses)

@@ -100,10 +100,10 @@ def start_jobs(
     stack: ExitStack,
     security: Any,  # noqa: ANN401
     say: Callable[[str], None],
-) -> tuple[Any, Callable[[], str]]:
+) -> tuple[Any, Watch]:
     """Start a scheduler here and submit the jobs of its workers; both end with the stack.
 
-    Gives the cluster, and what tells why no worker will come any more, '' while there is hope.
+    Gives the cluster, and who watches over its jobs.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def start_jobs(
     watch = Watch(cluster, settings, say)
     stack.callback(watch.stop)
     watch.start()
-    return cluster, lambda: watch.trouble
+    return cluster, watch
 
 
 def cluster_class(kind: str) -> Any:  # noqa: ANN401
@@ -212,6 +212,7 @@ class Watch:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="gravdask-jobs", daemon=True)
         self.losses = 0
+        """Jobs that ended too early."""
         self.trouble = ""
         """Why no worker will come any more; '' while there is hope."""
         self._vain = 0

@@ -152,7 +152,7 @@ def _wait(link: Link, settings: ClusterConfig, seconds: float) -> list[Finding]:
     if settings.batch:
         reason = _pending(link.client.cluster, settings.kind)
         cure = "wait longer (--wait SECONDS), or leave the workers out (--here-only)"
-        if reason.startswith("pending"):
+        if reason.startswith("pending") and not link.losses():  # else it is one that was submitted anew
             return [note(what, f"{waited}, its job is {reason}", cure)]
         said = last_words(settings.log_folder)
         about = f"{waited}{f', its job is {reason}' if reason else ''}{f'; {said}' if said else ''}"

@@ -21,7 +21,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
     """A cluster of two worker processes."""
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path), memory_limit=0
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", local_directory=str(tmp_path), memory_limit=0
         ) as cluster,
         Client(cluster) as client,
     ):

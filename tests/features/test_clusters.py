@@ -83,7 +83,7 @@ def test_one_worker_or_two_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -
         with (
             dask.config.set(scheduler=None),
             distributed.LocalCluster(
-                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None
+                n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
             ) as cluster,
             distributed.Client(cluster),
         ):

@@ -491,7 +491,7 @@ def test_worker_processes_give_the_same_bits(clusters: np.ndarray, monkeypatch: 
         alone = GaussianMixture(3, random_state=0).fit(X, sample_weight=weights)
         labels = alone.predict(X).compute()
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster,
         distributed.Client(cluster),
     ):
         together = GaussianMixture(3, random_state=0).fit(X, sample_weight=weights)

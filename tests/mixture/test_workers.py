@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {"random_state": 0, "max_iter": 12, "tol": 0.0, "missi
 def cluster_of(n_workers: int) -> Iterator[Any]:
     with (
         distributed.LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=n_workers, threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
