@@ -323,7 +323,8 @@ class MemoryObjects:
     def walk(self, path: str) -> Iterator[Entry]:
         """All objects below a path."""
         head = f"{path}/" if path else ""
-        for key in [k for k in self._contents if k.startswith(head)]:
+        # Copied in one step: another thread may add an object meanwhile.
+        for key in [k for k in list(self._contents) if k.startswith(head)]:
             found = self.stat(key)
             if found is not None:
                 yield Entry(key.removeprefix(head), found.size, found.time, found.tag)

@@ -22,6 +22,7 @@ from gravdask.config import build_config, render
 from gravdask.errors import ConfigError, ExecutionError, StoreError
 from gravdask.grid import Rate, record_blocks
 from gravdask.store.layout import create_array, open_root, read_span, sub_array, write_unit
+from gravdask.store.objects import MemoryObjects
 from gravdask.store.options import anchored
 from gravdask.store.place import Place, anchored_text, in_words, place_of
 
@@ -327,3 +328,17 @@ def test_a_service_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
     plain = Place.of(f"s3://{uuid.uuid4().hex}/x.zarr", endpoint="http://127.0.0.1:9")
     with pytest.raises((ConfigError, ExecutionError), match="allow_http"), in_words(plain):
         plain.exists()
+
+
+def test_a_memory_may_be_listed_while_it_is_written_to() -> None:
+    objects = MemoryObjects()
+
+    class Name(str):
+        """A name that somebody writes another object beside, the moment it is looked at."""
+
+        def startswith(self, *prefix: object) -> bool:  # type: ignore[override]
+            objects.write("another", b"1")
+            return True
+
+    objects._contents[Name("one")] = b"1"
+    assert "one" in {entry.name for entry in objects.entries("")}
