@@ -1,9 +1,10 @@
 """The ledger: which units are finished, from which inputs, and with what findings.
 
-Results are appended in segments, one JSON-lines object every few seconds, each written whole or not at all, so that a
-killed client loses seconds of bookkeeping and never leaves half a segment. A unit that is about to overwrite a shard
-is first recorded as begun: a crash in the middle cannot leave an older record vouching for newer or broken values.
-Many segments are compacted to few Parquet objects, while a client works and at its end.
+Results are appended in segments, JSON-lines objects that are each written whole or not at all: at once where units come
+slowly, so that a killed client loses nothing that is through, and together where they come fast, every few seconds. A
+unit that is about to overwrite a shard is first recorded as begun: a crash in the middle cannot leave an older record
+vouching for newer or broken values. Many segments are compacted to few Parquet objects, while a client works and at its
+end.
 
 A segment that cannot be read any more may have said of any unit of its stage that it was begun. Whatever older
 objects say of finished units is therefore in doubt, and such units are done again; newer records stand.
@@ -32,6 +33,10 @@ __all__ = ["Ledger", "Record"]
 
 FLUSH_SECONDS = 3.0
 FLUSH_RECORDS = 1000
+"""A segment is written when the last one is that old, or so many records wait."""
+FLUSH_SHARE = 0.02
+FLUSH_CREDIT = 0.25
+"""Earlier, as long as segments take no more than this share of the client's time; what is saved of it, at most [s]."""
 COMPACT_SEGMENTS = 40
 CACHE_ENTRIES = 1_000_000
 """Digests in the records that are held ready, of all channels that were asked for last."""
@@ -63,6 +68,7 @@ class Ledger:
         self._stages: dict[str, StageRecords] = {}
         self._pending: list[Record] = []
         self._flushed = time.monotonic()
+        self._budget = _Budget(self._flushed)
         self._cache = _Cache()
         self._scratch: Place | None = None
         for stage in self._folder.folders():
@@ -183,10 +189,11 @@ class Ledger:
         self.flush()
 
     def add(self, record: Record) -> None:
-        """Record a result; written down with others within a few seconds."""
+        """Record a result; written down at once if that costs little, else with others within a few seconds."""
         self._pending.append(record)
         self._cache.keep(record)
-        if len(self._pending) >= FLUSH_RECORDS or time.monotonic() - self._flushed > FLUSH_SECONDS:
+        now = time.monotonic()
+        if self._budget.allows(now) or now - self._flushed > FLUSH_SECONDS or len(self._pending) >= FLUSH_RECORDS:
             self.flush()
 
     def flush(self) -> None:
@@ -195,6 +202,7 @@ class Ledger:
         A stage that was written is not written again when a later one fails, and what failed stays pending. Segments of
         this client are compacted now and then.
         """
+        begun = time.monotonic()
         if self._pending and self._guard is not None:
             self._guard()
         for stage in sorted({r.stage for r in self._pending}):
@@ -206,6 +214,7 @@ class Ledger:
             self._pending = [r for r in self._pending if r.stage != stage]
             records.gather()
         self._flushed = time.monotonic()
+        self._budget.spend(self._flushed - begun)
 
     def _next_stamp(self) -> str:
         """Name of the next segment: after all that this client knows of, even if a clock went back."""
@@ -217,6 +226,24 @@ class Ledger:
         self.flush()
         for stage in self._folder.folders():
             self._stage(stage).compact(COMPACT_SEGMENTS)
+
+
+class _Budget:
+    """Time that may go into writing records down early: a share of what passes, some of it saved up."""
+
+    def __init__(self, now: float) -> None:
+        self._seen, self._credit, self._cost = now, 0.0, 0.0
+
+    def allows(self, now: float) -> bool:
+        """Whether there is enough for what it took lately."""
+        self._credit = min(self._credit + FLUSH_SHARE * (now - self._seen), FLUSH_CREDIT)
+        self._seen = now
+        return self._credit >= self._cost
+
+    def spend(self, seconds: float) -> None:
+        """Take off what it took."""
+        self._credit -= seconds
+        self._cost = seconds if not self._cost else 0.8 * self._cost + 0.2 * seconds
 
 
 class _Cache:

@@ -19,6 +19,7 @@ from gravdask.errors import StoreError
 from gravdask.store import ledger as ledger_module
 from gravdask.store.ledger import Ledger, Record
 from gravdask.store.place import Place
+from gravdask.store.stage_records import StageRecords
 
 
 def record(unit: int = 0, fingerprint: str = "f", status: str = "done", stage: str = "noise", **more: object) -> Record:
@@ -121,6 +122,7 @@ def test_a_client_that_is_killed_between_begin_and_add_leaves_the_unit_unfinishe
 def test_many_results_are_written_without_being_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_module, "FLUSH_RECORDS", 5)
     monkeypatch.setattr(ledger_module, "FLUSH_SECONDS", 1e9)
+    monkeypatch.setattr(ledger_module, "FLUSH_CREDIT", -1.0)
     ledger = Ledger(tmp_path)
     for n in range(12):
         ledger.add(record(n))
@@ -128,6 +130,61 @@ def test_many_results_are_written_without_being_asked(tmp_path: Path, monkeypatc
     monkeypatch.setattr(ledger_module, "FLUSH_SECONDS", -1.0)
     ledger.add(record(12))
     assert len(fingerprints(tmp_path)) == 13
+
+
+class Clock:
+    """Stands in for the module time: a moment that moves when it is told to, and when a segment is written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float) -> None:
+        self.now, self.spent = 1000.0, 0.0
+        self.time_ns = time.time_ns
+        plain = StageRecords.write
+
+        def write(records: StageRecords, stamp: str, lines: list[tuple[str, int, str]]) -> None:
+            plain(records, stamp, lines)
+            self.now += cost
+            self.spent += cost
+
+        monkeypatch.setattr(StageRecords, "write", write)
+        monkeypatch.setattr(ledger_module, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_slow_units_are_written_down_at_once_even_several_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch, cost=0.005)
+    ledger = Ledger(tmp_path)
+    for number in range(0, 40, 8):
+        clock.now += 5.0  # eight workers are through in the same moment
+        for unit in range(number, number + 8):
+            ledger.add(record(unit))
+            assert len(fingerprints(tmp_path)) == unit + 1
+
+
+@pytest.mark.parametrize("cost", [0.001, 0.05, 1.0])
+@pytest.mark.parametrize("each", [0.0005, 0.1])
+def test_writing_down_takes_a_small_share_of_the_time_and_never_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cost: float, each: float
+) -> None:
+    clock = Clock(monkeypatch, cost)
+    monkeypatch.setattr(ledger_module, "FLUSH_RECORDS", 10**9)
+    ledger = Ledger(tmp_path)
+    begun, longest = clock.now, 0.0
+    for unit in range(1000):
+        clock.now += each
+        before = clock.spent
+        written = clock.now
+        ledger.add(record(unit))
+        longest = max(longest, written - begun) if clock.spent > before else longest
+        begun = clock.now if clock.spent > before else begun
+    whole = 1000 * each + clock.spent
+    every_three_seconds = cost * whole / (ledger_module.FLUSH_SECONDS + cost)
+    allowed = ledger_module.FLUSH_SHARE * whole + ledger_module.FLUSH_CREDIT + every_three_seconds
+    assert clock.spent <= allowed + 2 * cost
+    assert longest <= ledger_module.FLUSH_SECONDS + each + 1e-9
 
 
 def test_a_segment_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,9 +376,7 @@ def test_a_record_of_another_form_is_named(tmp_path: Path, line: str) -> None:
 
 def test_segments_are_lines_of_json_and_nothing_else(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
-    ledger.add(record(0, info={"text": "two\nlines"}))
-    ledger.add(record(1))
-    ledger.flush()
+    ledger.begin([record(0, info={"text": "two\nlines"}), record(1)])
     (segment,) = tmp_path.rglob("*.jsonl")
     assert [json.loads(line)["unit"] for line in segment.read_text().splitlines()] == [0, 1]
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [segment]
@@ -491,6 +546,7 @@ def test_whatever_clients_do_the_last_written_record_counts(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger_module, "COMPACT_SEGMENTS", 3)
         patch.setattr(ledger_module, "FLUSH_SECONDS", 1e9)
+        patch.setattr(ledger_module, "FLUSH_CREDIT", -1.0)
         clients = [Ledger(folder) for _ in range(3)]
         pending: list[dict[int, str]] = [{} for _ in range(3)]
         written: dict[int, str] = {}

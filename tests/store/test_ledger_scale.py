@@ -52,6 +52,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compacted, "GROUP_BYTES", 200)
     monkeypatch.setattr(ledger_module, "CACHE_ENTRIES", 40)
     monkeypatch.setattr(ledger_module, "FLUSH_SECONDS", 1e9)
+    monkeypatch.setattr(ledger_module, "FLUSH_CREDIT", -1.0)
 
 
 # --- compaction while it is written -----------------------------------------------------------------------------------
@@ -421,6 +422,7 @@ def tight() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger_module, "COMPACT_SEGMENTS", 3)
         patch.setattr(ledger_module, "FLUSH_SECONDS", 1e9)
+        patch.setattr(ledger_module, "FLUSH_CREDIT", -1.0)
         patch.setattr(ledger_module, "CACHE_ENTRIES", 30)
         patch.setattr(stage_records, "GATHER_SEGMENTS", 2)
         patch.setattr(stage_records, "HELD_SEGMENTS", 2)
