@@ -244,7 +244,7 @@ def status_values(config: Config) -> dict[str, Any]:
     place = place_of(config)
     values = run_values(place)
     ledger = Ledger(place / "ledger")
-    stages = {stage: dict(Counter(r.status for r in ledger.of_stage(stage))) for stage in STAGES}
+    stages = {stage: dict(_counts(ledger, stage)) for stage in STAGES}
     return {**values, "channels": channel_names(open_root(place)), "stages": stages}
 
 
@@ -273,7 +273,7 @@ def status_lines(config: Config, figure: Path | None = None) -> list[str]:
         measured = channel.source_unit or channel.quantity if channel.kind == "other" else channel.quantity
         lines.append(f"  {channel.name:<20} {channel.rate!s:>6} {measured:<13} {first} to {last}")
     for stage in STAGES:
-        counts = Counter(record.status for record in context.ledger.of_stage(stage))
+        counts = _counts(context.ledger, stage)
         parts = [f"{counts[s]} {s}" for s in ("done", "empty", "begun", "quarantined") if counts[s]]
         lines.append(f"{stage:<10} {', '.join(parts) if parts else 'nothing yet'}")
     lines += lost_lines(context)
@@ -289,6 +289,11 @@ def status_lines(config: Config, figure: Path | None = None) -> list[str]:
     line_numbers = found["line"].fillna(0).astype(int)
     rows_of = list(zip(found["where"], line_numbers, found["what"], found["cure"], strict=True))
     return [*lines, *grouped_lines("quarantined", rows_of)]
+
+
+def _counts(ledger: Ledger, stage: str) -> Counter[str]:
+    """Units of a stage by their status."""
+    return Counter(record.status for record in ledger.of_stage(stage))
 
 
 def lost_lines(context: Context) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from gravdask.config import WHOLE_STAGES
 from gravdask.grid import utc_text
 from gravdask.store.layout import open_root
 from gravdask.store.place import Place, in_words
@@ -16,8 +17,6 @@ FEW = 20
 """Runs that are told one by one."""
 SLOW_SHOWN = 3
 """Slow units that are named."""
-WHOLE = ("fit", "interpret", "report")
-"""Stages that do not consist of units."""
 QUIET_SECONDS = 30.0
 """A sign of life that is older is worth a warning: leases are renewed every ten seconds."""
 State = dict[str, Any]
@@ -136,7 +135,7 @@ def _running(state: State) -> list[str]:
 def _progress(stage: State) -> str:
     """How far a stage is."""
     if stage["units"] is None:
-        return f"{stage['stage']}: {'at work' if stage['stage'] in WHOLE else 'looking at what there is to do'}"
+        return f"{stage['stage']}: {'at work' if stage['stage'] in WHOLE_STAGES else 'looking at what there is to do'}"
     through = stage["done"] + stage["quarantined"]
     text = f"{stage['stage']}: {through} of {stage['units'] - (stage['skipped'] or 0)} units"
     if stage["skipped"]:
@@ -201,5 +200,6 @@ def _ended(state: State) -> list[str]:
         lines.append(f"           slowest: {', '.join(slow[:SLOW_SHOWN])}")
     for unit in state["quarantined"][:SLOW_SHOWN]:
         where = f"{unit['stage']} {unit['channel']} unit {unit['unit']}"
-        lines.append(f"           quarantined: {where}: {unit['reason']}")
+        host = f" (on {unit['host']})" if unit.get("host") else ""
+        lines.append(f"           quarantined: {where}: {unit['reason']}{host}")
     return lines

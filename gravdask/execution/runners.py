@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from gravdask.errors import ExecutionError
@@ -55,6 +56,8 @@ class SerialRunner:
                     break
                 time.sleep(RETRY_SECONDS * 2**attempt)
                 result = guarded(function, task)
+                if isinstance(result, Failure):
+                    result = replace(result, tries=attempt + 2)
             yield task, result
 
     def arrays(self) -> AbstractContextManager[object]:

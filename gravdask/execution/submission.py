@@ -16,9 +16,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, Generic, TypeVar
+from urllib.parse import urlsplit
 
 from gravdask.errors import ExecutionError
 from gravdask.execution.runners import RETRY_SECONDS
@@ -207,7 +208,7 @@ class Submission(Generic[T, R]):
             if isinstance(result, Failure) and result.transient and unit.tries <= self._retries:
                 self._later(unit, RETRY_SECONDS * 2 ** (unit.tries - 1))
             else:
-                yield unit.task, result
+                yield unit.task, replace(result, tries=unit.tries) if isinstance(result, Failure) else result
 
     def _accuse(self, group: _Group[T], failure: Failure) -> Iterator[tuple[T, Failure]]:
         """Deal with units whose workers died: each is tried alone, unless too many have died alone already."""
@@ -231,7 +232,7 @@ class Submission(Generic[T, R]):
         if self._stop.is_set():
             self._again.clear()
             self._suspects.clear()
-            running = self._running()
+            running, _ = self._running()
             self._give_up([future for future in self._under_way if future.key not in running])
         elif self._drained and not self._again:  # only now is a worker idle
             self._double_stragglers()
@@ -260,9 +261,11 @@ class Submission(Generic[T, R]):
             self._said = now
             self._say(f"note: no worker is left; waiting for one since {now - self._alive:.0f} s")
 
-    def _running(self) -> dict[str, str]:
-        """Worker of every Dask task that one has."""
-        return {str(key): worker for worker, keys in self._client.processing().items() for key in keys}
+    def _running(self) -> tuple[dict[str, str], list[str]]:
+        """Worker of every Dask task that one has, and the workers that have none."""
+        held = self._client.processing()
+        at = {str(key): worker for worker, keys in held.items() for key in keys}
+        return at, [worker for worker, keys in held.items() if not keys]
 
     def _double_stragglers(self) -> None:
         """Run what takes far too long a second time, on another worker, if one has nothing to do."""
@@ -271,9 +274,7 @@ class Submission(Generic[T, R]):
         late = [g for g in self._under_way.values() if len(g.futures) == 1 and now - g.since > limit]
         if not late or not self._longest:
             return
-        held = self._client.processing()
-        at = {str(key): worker for worker, keys in held.items() for key in keys}
-        idle = [worker for worker, keys in held.items() if not keys]
+        at, idle = self._running()
         for group in late:
             worker = at.get(str(group.futures[0].key))
             if worker is None or not idle:
@@ -288,7 +289,7 @@ class Submission(Generic[T, R]):
 
     def _settle(self, group: _Group[T]) -> None:
         """One of two twins is through: the other is not waited for, and the worker that hangs on it is restarted."""
-        running = self._running()
+        running, _ = self._running()
         for future in group.futures:
             self._under_way.pop(future, None)
             worker = running.get(future.key)
@@ -322,6 +323,7 @@ def result_of(future: Any) -> Any:  # noqa: ANN401
     try:
         return future.result()
     except KilledWorker as error:
-        return Failure(f"the worker died each time this unit ran (out of memory?): KilledWorker: {error}")
+        last = urlsplit(getattr(error.last_worker, "address", "")).hostname or ""
+        return Failure(f"the worker died each time this unit ran (out of memory?): KilledWorker: {error}", host=last)
     except CancelledError as error:
         raise ExecutionError(GONE) from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from gravdask.errors import GravdaskError
@@ -44,25 +45,35 @@ class Failure:
         Whether trying again may help (input and output, lost workers).
     hopeless
         Whether the same would happen to every unit: the disk is full or has become read-only.
+    host, pid, seconds
+        Where the last attempt ran, as far as that is known, and how long it took [s].
+    tries
+        Attempts in all, as far as they are counted here: Dask repeats what a worker's death ended by itself.
     """
 
     reason: str
     trace: str = ""
     transient: bool = False
     hopeless: bool = False
+    host: str = field(default="", compare=False)
+    pid: int = field(default=0, compare=False)
+    seconds: float = field(default=0.0, compare=False)
+    tries: int = field(default=1, compare=False)
 
 
 def guarded(function: Callable[[T], R], task: T) -> R | Failure:
     """Run a unit; whatever it raises becomes a `Failure`. This is the one quarantine boundary of the program."""
+    begun = time.monotonic()
     try:
         return function(task)
     except GravdaskError as error:
-        return Failure(str(error))
+        failure = Failure(str(error))
     except OSError as error:
         hopeless = error.errno in HOPELESS
-        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3), not hopeless, hopeless)
+        failure = Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3), not hopeless, hopeless)
     except Exception as error:  # noqa: BLE001
-        return Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
+        failure = Failure(f"{type(error).__name__}: {error}", traceback.format_exc(limit=-3))
+    return replace(failure, host=socket.gethostname(), pid=os.getpid(), seconds=time.monotonic() - begun)
 
 
 def guarded_group(function: Callable[[T], R], tasks: Sequence[T]) -> tuple[list[R | Failure], float]:

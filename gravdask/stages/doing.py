@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gravdask.errors import ExecutionError
@@ -131,7 +131,8 @@ def _failed(task: Task, failure: Failure) -> Record:
     """Record of a unit that failed: listed, and tried again by the next run."""
     where = f"{task.stage} {task.channel} unit {task.unit} ({task.payload.get('span', 'span of the unit')})"
     problem = {"where": where, "line": 0, "what": failure.reason, "cure": "run again; the rest is not affected"}
-    return task.record("quarantined", info={"problems": [problem], "trace": failure.trace})
+    found = {"problems": [problem], "trace": failure.trace, "host": failure.host, "tries": failure.tries}
+    return replace(task.record("quarantined", info=found), seconds=failure.seconds)
 
 
 def stage_line(row: dict[str, Any]) -> str:

@@ -65,6 +65,12 @@ def _texts(column: pd.Series[Any]) -> Texts:
     return lambda rows: kept.take(pa.array(rows)).to_pylist()
 
 
+def _columns(traces: pd.DataFrame) -> tuple[dict[str, NDArray[Any]], dict[str, Words]]:
+    """Columns of numbers and of words."""
+    held = [name for name in traces.columns if name not in (*WORDS, *TEXTS, *_LEFT_OUT)]
+    return {str(name): traces[name].to_numpy() for name in held}, {name: Words.of(traces[name]) for name in WORDS}
+
+
 class TraceTable:
     """Traces by row.
 
@@ -89,18 +95,12 @@ class TraceTable:
     @classmethod
     def of(cls, traces: pd.DataFrame) -> TraceTable:
         """Take a table of traces with the paths and digests of their files."""
-        held = [name for name in traces.columns if name not in (*WORDS, *TEXTS, *_LEFT_OUT)]
-        numbers = {str(name): traces[name].to_numpy() for name in held}
-        return cls(
-            numbers, {name: Words.of(traces[name]) for name in WORDS}, _texts(traces["path"]), _texts(traces["digest"])
-        )
+        return cls(*_columns(traces), _texts(traces["path"]), _texts(traces["digest"]))
 
     @classmethod
     def of_index(cls, index: ArchiveIndex) -> TraceTable:
         """Take all traces of an index."""
         traces, files = index.traces, index.files
-        held = [name for name in traces.columns if name not in (*WORDS, *_LEFT_OUT)]
-        numbers = {str(name): traces[name].to_numpy() for name in held}
         place = np.full(int(files["file"].max()) + 1 if len(files) else 0, -1, np.int64)
         place[files["file"].to_numpy()] = np.arange(len(files))
         file = place[traces["file"].to_numpy()].astype(np.int32)
@@ -114,7 +114,7 @@ class TraceTable:
             """Digests of the files of some rows."""
             return digests(file[rows])
 
-        return cls(numbers, {name: Words.of(traces[name]) for name in WORDS}, path, digest)
+        return cls(*_columns(traces), path, digest)
 
     def groups(self, rows: NDArray[np.int64]) -> dict[tuple[str, str], NDArray[np.int64]]:
         """Rows of every channel and rate among some rows, each in their order."""

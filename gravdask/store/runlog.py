@@ -223,7 +223,7 @@ class RunLog:
                 stage.tally.add(usage, lambda: _slow(record, usage))
                 self._workers[usage.host, usage.pid] = usage.peak_memory
             if failed and len(self._reasons) < REASONS:
-                self._reasons.append({**_unit(record), "reason": reason_of(record)})
+                self._reasons.append({**_unit(record), **_failure(record)})
         if self._journal is None:
             return
         about = {**_unit(record), "status": record.status}
@@ -240,7 +240,7 @@ class RunLog:
                 "started": utc_text_of(usage.started),
             }
         if failed:
-            about["reason"] = reason_of(record)
+            about |= _failure(record)
         self._write("unit", **about)
 
     def sums(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -327,6 +327,12 @@ def about_run(
 def _unit(record: Record) -> dict[str, Any]:
     """Which unit a record is about."""
     return {"stage": record.stage, "channel": record.channel, "unit": record.unit}
+
+
+def _failure(record: Record) -> dict[str, Any]:
+    """Why a unit failed, where, and after how many attempts."""
+    where = {key: record.info[key] for key in ("host", "tries") if record.info.get(key)}
+    return {"reason": reason_of(record), "seconds": round(record.seconds, 6), **where}
 
 
 def _slow(record: Record, usage: Usage) -> dict[str, Any]:

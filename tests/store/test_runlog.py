@@ -32,8 +32,10 @@ def done(unit: int, channel: str = "XX.A.--.UGZ", stage: str = "noise") -> Recor
     return Record(stage, channel, unit, "f", "done", info={"bytes": 1})
 
 
-def failed(unit: int, reason: str = "it is broken") -> Record:
-    return Record("noise", "XX.A.--.UGZ", unit, "", "quarantined", info={"problems": [{"what": reason}]})
+def failed(unit: int, reason: str = "it is broken", **about: object) -> Record:
+    return Record(
+        "noise", "XX.A.--.UGZ", unit, "", "quarantined", info={"problems": [{"what": reason}], **about}, seconds=2.5
+    )
 
 
 def needed(seconds: float, pid: int = 7) -> Usage:
@@ -49,7 +51,7 @@ def follow(store: Place, exit_code: int = 1) -> dict[str, Any]:
             log.planned("noise", 4, 1)
             for unit in range(3):
                 log.unit(done(unit), needed(unit + 1.0, pid=unit % 2))
-            log.unit(failed(3), None)
+            log.unit(failed(3, host="node-7", tries=3), None)
             log.telling(lambda _: None)("a worker is lost")
             row = log.sums(ROW)
         figures = log.finish(exit_code)
@@ -73,7 +75,12 @@ def test_the_record_of_a_run(store: Place) -> None:
         "stage": "noise", "channel": "XX.A.--.UGZ", "unit": 2, "seconds": 3.0, "read_seconds": 0.75,
         "write_seconds": 0.75, "host": "node", "pid": 0,
     }  # fmt: skip
-    assert record["quarantined"] == [{"stage": "noise", "channel": "XX.A.--.UGZ", "unit": 3, "reason": "it is broken"}]
+    assert record["quarantined"] == [
+        {
+            "stage": "noise", "channel": "XX.A.--.UGZ", "unit": 3, "reason": "it is broken", "seconds": 2.5,
+            "host": "node-7", "tries": 3,
+        }
+    ]  # fmt: skip
     assert record["workers"] == 2
     assert record["peak_memory_bytes"]["workers"] == 1000
     assert record["peak_memory_bytes"]["client"] > 10_000_000
@@ -96,6 +103,7 @@ def test_the_lines_of_a_run(store: Place) -> None:
         "bytes": 10, "peak_memory_bytes": 1000, "host": "node", "pid": 1, "started": "2023-11-14T22:13:20.000Z",
     }  # fmt: skip
     assert (lines[5]["status"], lines[5]["reason"]) == ("quarantined", "it is broken")
+    assert (lines[5]["seconds"], lines[5]["host"], lines[5]["tries"]) == (2.5, "node-7", 3)
     assert lines[6]["text"] == "a worker is lost"
     assert (lines[7]["stage"], lines[7]["state"], lines[7]["done"]) == ("noise", "done", 3)
     assert (lines[8]["state"], lines[8]["error"]) == ("quarantined", "")
