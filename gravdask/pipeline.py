@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from gravdask.archive.index import ArchiveIndex
 from gravdask.archive.stations import StationTable
-from gravdask.config import STAGES, Config, digest
+from gravdask.config import STAGES, WHOLE_STAGES, Config, digest
 from gravdask.errors import ConfigError, ExecutionError, GravdaskError, ReadError, StationError, StoreError
 from gravdask.execution import HOPELESS, Runner, open_runner
 from gravdask.preflight import refuse_hopeless
@@ -54,8 +54,6 @@ UNIT_STAGES = {
 }
 
 
-WHOLE_STAGES = ("fit", "interpret", "report")
-"""Stages that look at the whole network: no share of the units can do them."""
 LATER = "need all of it and are left to a run without --task, when all shares are done; that does what is missing, too"
 
 

@@ -13,9 +13,15 @@ from gravdask.config.work import ClusterConfig, ReportConfig
 
 STAGES = ("convert", "noise", "calibrate", "scatter", "fit", "classify", "interpret", "report")
 """The stages in their order."""
+WHOLE_STAGES = ("fit", "interpret", "report")
+"""Those that look at the whole network: no share of the units can do them."""
+STAGES_OF_UNITS = tuple(stage for stage in STAGES if stage not in WHOLE_STAGES)
+"""Those that consist of units."""
 
 __all__ = [
     "STAGES",
+    "STAGES_OF_UNITS",
+    "WHOLE_STAGES",
     "ArchiveConfig",
     "ClusterConfig",
     "Config",

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from gravdask.config.section import Section
 
 _WALLTIME = re.compile(r"^(\d+-)?\d+:[0-5]\d:[0-5]\d$")
-_MEMORY = re.compile(r"^(auto|0|\d+(\.\d+)?\s*([kMGT]i?)?B?)$")
+_MEMORY = re.compile(r"^(?:auto|(?P<number>\d+(?:\.\d+)?)\s*(?:(?P<prefix>[kMGT])(?P<binary>i?))?B?)$")
 LEAST_MEMORY = 400 * 2**20
 """Of a worker [bytes]: below, it ends before it has done anything."""
 _GATEWAY = re.compile(r"^gateway:[^\s:/]+$")
@@ -81,6 +81,11 @@ class ClusterConfig(Section):
         return self.kind in {"slurm", "pbs"}
 
     @property
+    def memory_bytes(self) -> int | None:
+        """Memory limit of a worker as stated [bytes], 0 for none; None where that is left to gravdask."""
+        return None if self.memory == "auto" else _bytes_of(self.memory)
+
+    @property
     def log_folder(self) -> Path:
         """Folder for what the jobs print, absolute."""
         return Path(self.logs or "gravdask-logs").expanduser().absolute()
@@ -119,10 +124,7 @@ class ClusterConfig(Section):
         if not _MEMORY.match(text):
             msg = f"{text!r} is no amount of memory; expected for example '2GiB', '1500MB', 'auto', or '0' for no limit"
             raise ValueError(msg)
-        number = float(re.sub(r"[^\d.]", "", text) or 0)
-        base = 1024 if "i" in text else 1000
-        size = number * base ** (next((n for n, c in enumerate("kMGT", 1) if c in text), 0))
-        if 0 < size < LEAST_MEMORY:
+        if 0 < _bytes_of(text) < LEAST_MEMORY:
             msg = f"{text!r} is too little: the program alone takes a worker 300 MiB; expected '1GiB' or more"
             raise ValueError(msg)
         return text
@@ -157,3 +159,12 @@ class ClusterConfig(Section):
             msg = f"TLS needs tls_ca, tls_cert and tls_key; only {' and '.join(given)} is given"
             raise ValueError(msg)
         return self
+
+
+def _bytes_of(text: str) -> int:
+    """Amount of memory [bytes] of a text such as '2GiB' or '1.5 GB', as Dask reads it; 0 for 'auto'."""
+    found = _MEMORY.match(text)
+    if found is None or found["number"] is None:
+        return 0
+    exponent = "kMGT".index(found["prefix"]) + 1 if found["prefix"] else 0
+    return int(float(found["number"]) * (1024 if found["binary"] else 1000) ** exponent)

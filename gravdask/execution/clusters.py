@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,10 +13,9 @@ from gravdask.config import ClusterConfig
 from gravdask.errors import ExecutionError
 from gravdask.execution.certificates import check_certificates, no_answer
 from gravdask.execution.jobs import start_jobs
+from gravdask.execution.share import worker_count, worker_memory
 from gravdask.execution.units import WORKER_ENVIRONMENT
 
-MEMORY_SHARE = 0.9
-"""Of a machine's memory, or of what its batch system allows, for all workers together."""
 CONNECT_SECONDS = "30s"
 GATEWAY = "gateway:"
 """How the address of a cluster of dask-gateway begins; its name follows."""
@@ -95,7 +93,7 @@ def _local(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]
 
     del say
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}))
-    workers = settings.workers or os.cpu_count() or 1
+    workers = worker_count(settings)
     security = security_of(settings)
     try:
         cluster = stack.enter_context(
@@ -103,7 +101,7 @@ def _local(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
-                memory_limit=_share_of_memory(workers) if settings.memory == "auto" else settings.memory,
+                memory_limit=worker_memory(settings),
                 local_directory=settings.scratch or tempfile.gettempdir(),
                 dashboard_address=settings.dashboard or ":0",  # its server is there in any case
                 scheduler_kwargs={"dashboard": bool(settings.dashboard)},
@@ -116,13 +114,6 @@ def _local(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]
     except (RuntimeError, OSError) as error:
         msg = f"the {workers} local workers did not start ({error}); run again, with fewer --workers, or --serial"
         raise ExecutionError(msg) from error
-
-
-def _share_of_memory(workers: int) -> int:
-    """Memory limit of each of some workers on this machine [bytes]; Dask's own share is by cores, however few work."""
-    from distributed.system import MEMORY_LIMIT
-
-    return int(MEMORY_SHARE * MEMORY_LIMIT / workers)
 
 
 def _found(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]) -> Link:

@@ -21,6 +21,7 @@ from typing import Any
 from gravdask.config import ClusterConfig
 from gravdask.errors import ExecutionError, PreflightError
 from gravdask.execution.quiet import quiet
+from gravdask.execution.share import worker_memory
 from gravdask.execution.units import WORKER_ENVIRONMENT
 
 WATCH_SECONDS = 5.0
@@ -29,7 +30,6 @@ ASK_SECONDS = 30.0
 """How long it may take to answer."""
 DEATH_SECONDS = 120
 """A worker that finds no scheduler ends after this time."""
-DEFAULT_MEMORY = "2GiB"
 NODE_FOLDER = "${TMPDIR:-/tmp}"
 """The temporary folder there, by the shell of the job: that of the machine here may be none of the node's."""
 NANNY_BYTES = 192 * 2**20
@@ -56,9 +56,7 @@ def lifetime(walltime_seconds: int) -> tuple[int, int]:
 
 def cluster_arguments(settings: ClusterConfig) -> dict[str, Any]:
     """What dask-jobqueue is told; it knows the limits of its jobs from the same section as everything else."""
-    from dask.utils import parse_bytes
-
-    each = parse_bytes(DEFAULT_MEMORY if settings.memory in {"auto", "0"} else settings.memory)
+    each = worker_memory(settings)
     count = settings.workers_per_job
     whole = count * (each + NANNY_BYTES)
     seconds, spread = lifetime(settings.walltime_seconds)

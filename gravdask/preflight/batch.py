@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from gravdask.config import ClusterConfig
 from gravdask.execution.jobs import INSTALL, NANNY_BYTES, job_count, job_script
+from gravdask.execution.share import worker_memory
 from gravdask.preflight.findings import Finding, fail, gibibytes, note, ok, time_limit
-from gravdask.preflight.needs import memory_limit
 
 COMMANDS = {"slurm": ("sbatch", "squeue", "scancel"), "pbs": ("qsub", "qstat", "qdel")}
 ASK_SECONDS = 30.0
@@ -146,7 +146,7 @@ def _fits(settings: ClusterConfig, nodes: list[_Nodes]) -> Finding:
     """Whether a job fits on a node."""
     what = "job on a node"
     count = settings.workers_per_job
-    limit = memory_limit(settings)
+    limit = worker_memory(settings)
     need = count * (limit + NANNY_BYTES)
     about = f"{count} workers x ({gibibytes(limit)} + {gibibytes(NANNY_BYTES)}) = {gibibytes(need)}, {count} cores"
     fitting = [n for n in nodes if n.megabytes * 2**20 >= need and n.cores >= count]

@@ -13,6 +13,7 @@ from gravdask.config import Config
 from gravdask.errors import PreflightError
 from gravdask.execution import Failure, client_rank
 from gravdask.execution.mpi import RANKS
+from gravdask.execution.share import worker_count
 from gravdask.preflight import batch, machine, needs, places
 from gravdask.preflight.findings import Check, Finding, fail, limited, looked_at, note, ok
 from gravdask.preflight.survey import Survey, record_findings, survey
@@ -76,7 +77,7 @@ def _here(config: Config) -> list[tuple[str, Check]]:
         ("network interface", partial(machine.interface_findings, settings)),
         ("TLS", partial(machine.certificate_findings, settings)),
         ("umask", machine.umask_findings),
-        ("open files", partial(machine.file_limit_findings, needs.workers_of(settings))),
+        ("open files", partial(machine.file_limit_findings, worker_count(settings))),
         ("batch system", partial(batch.command_findings, settings)),
     ]
 

@@ -170,8 +170,3 @@ def certificate_findings(settings: ClusterConfig) -> list[Finding]:
     if os.stat(settings.tls_key).st_mode & 0o077:
         return [note(what, f"{settings.tls_key} can be read by others", f"chmod 600 {settings.tls_key}")]
     return [ok(what, f"{settings.tls_cert}, which {settings.tls_ca} vouches for")]
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import math
 
 import psutil
 
-from gravdask.config import ClusterConfig, Config
+from gravdask.config import STAGES_OF_UNITS, Config
 from gravdask.execution.jobs import lifetime
+from gravdask.execution.share import worker_count, worker_memory
 from gravdask.grid import Rate, unit_days
 from gravdask.preflight.findings import Finding, amount, fail, gibibytes, note, ok, time_limit
-from gravdask.preflight.machine import cores
 from gravdask.preflight.survey import Survey, fastest, units_of
 from gravdask.preprocess.decimate import feature_rate
 from gravdask.store.ledger import Ledger
@@ -25,9 +25,6 @@ DAY_SECONDS, FEATURE_SECONDS, DECIMATED_SECONDS = 0.035, 0.055, 0.009
 """Seconds of a core for a day of record: noise; scattering, by the features' rate [Hz]; decimation, by the record's."""
 SPILLS, KILLED = 0.7, 0.95
 """Shares of its memory limit at which a worker spills, and is ended."""
-BATCH_BYTES = 2 * 2**30
-STAGES_OF_UNITS = ("convert", "noise", "calibrate", "scatter", "classify")
-_MEMORY = re.compile(r"^(\d+(?:\.\d+)?)\s*(?:([kMGT])(i?))?B?$")
 
 
 def speed_class(rate: Rate) -> str:
@@ -47,24 +44,6 @@ def bytes_to_write(survey: Survey) -> tuple[float, str]:
     return total, reckoned
 
 
-def memory_limit(settings: ClusterConfig) -> float:
-    """Memory that a worker may take [bytes]; infinite for no limit."""
-    if settings.memory == "auto":
-        return BATCH_BYTES if settings.batch else float(psutil.virtual_memory().total) / cores()
-    found = _MEMORY.match(settings.memory)
-    if found is None or settings.memory == "0":
-        return BATCH_BYTES if settings.batch else float("inf")
-    step = 1024 if found[3] else 1000
-    return float(found[1]) * float(step) ** ("kMGT".index(found[2]) + 1 if found[2] else 0)
-
-
-def workers_of(settings: ClusterConfig) -> int:
-    """Workers that a run will start; 0 where they are there already."""
-    if settings.batch:
-        return settings.workers or settings.workers_per_job
-    return {"serial": 1, "local": settings.workers or cores()}.get(settings.kind, 0)
-
-
 def memory_findings(config: Config, survey: Survey | None) -> list[Finding]:
     """Whether a worker may take the memory that a unit needs."""
     what = "memory of a worker"
@@ -78,14 +57,14 @@ def memory_findings(config: Config, survey: Survey | None) -> list[Finding]:
         ]
     if settings.kind in {"address", "mpi"} and settings.memory == "auto":
         return [ok(what, f"as its workers were started; a unit needs up to {gibibytes(need)}")]
-    limit = memory_limit(settings)
+    limit = worker_memory(settings) or math.inf
     about = f"limit {gibibytes(limit) if limit < 2**60 else 'none'}, a unit needs up to {gibibytes(need)}"
     cure = f"set cluster.memory = '{max(need / SPILLS / 2**30, 0.1):.1f}GiB' or more"
     if limit * KILLED < need:
         return [fail(what, f"{about}: it would be ended", cure)]
     found = [note(what, f"{about}: it would spill to disk", cure) if limit * SPILLS < need else ok(what, about)]
     if settings.kind == "local":
-        count, total = workers_of(settings), psutil.virtual_memory().total
+        count, total = worker_count(settings), psutil.virtual_memory().total
         if count * need > total:
             cure = f"at most {max(int(total // need), 1)} workers, or --serial"
             found.append(note("memory", f"{gibibytes(total)} here for {count} workers of {gibibytes(need)}", cure))
@@ -105,9 +84,8 @@ def longest_unit(config: Config, survey: Survey | None) -> tuple[float, str]:
     with in_words(place):
         ledger = Ledger(place / "ledger")
     for stage in STAGES_OF_UNITS:
-        known += [
-            (r.seconds, f"{stage}, the longest of the finished ones") for r in ledger.of_stage(stage) if r.seconds
-        ]
+        finished = (record.seconds for record in ledger.of_stage(stage) if record.finished and record.seconds)
+        known += [(seconds, f"{stage}, the longest of the finished ones") for seconds in finished]
     if known:
         return max(known)
     if survey is None or not survey.rates:
@@ -140,7 +118,7 @@ def time_findings(config: Config, survey: Survey | None) -> list[Finding]:
 def unit_findings(config: Config, survey: Survey | None) -> list[Finding]:
     """Whether there is something to do for all workers."""
     what = "workers"
-    count = workers_of(config.cluster)
+    count = worker_count(config.cluster)
     if not count or survey is None or not survey.rates:
         return []
     units = units_of(survey, config)

@@ -20,6 +20,7 @@ from gravdask.errors import GravdaskError
 from gravdask.execution import Failure
 from gravdask.execution.clusters import Link, connect
 from gravdask.execution.jobs import last_words
+from gravdask.execution.share import worker_memory
 from gravdask.execution.units import WORKER_ENVIRONMENT
 from gravdask.preflight.batch import ask
 from gravdask.preflight.findings import Finding, fail, gibibytes, limited, note, ok, umask_of_process
@@ -131,8 +132,11 @@ def worker_findings(config: Config, survey: Survey | None, seconds: float, say: 
 
 
 def _one(settings: ClusterConfig) -> ClusterConfig:
-    """Give the same section with a single worker, where workers are started."""
-    return settings.model_copy(update={"workers": 1, "workers_per_job": 1, "performance_report": "", "dashboard": ":0"})
+    """Give the same section with a single worker, where workers are started, with the memory that it would have."""
+    memory = f"{worker_memory(settings)}B"
+    return settings.model_copy(
+        update={"workers": 1, "workers_per_job": 1, "memory": memory, "performance_report": "", "dashboard": ":0"}
+    )
 
 
 def _wait(link: Link, settings: ClusterConfig, seconds: float) -> list[Finding]:

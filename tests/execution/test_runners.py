@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +125,17 @@ def test_unforeseen_errors_keep_their_kind_and_trace(error: Exception, transient
     assert found.reason == f"{type(error).__name__}: {error}"
     assert "fail_here" in found.trace
     assert found.transient is transient
+    assert (found.host, found.pid, found.tries) == (socket.gethostname(), os.getpid(), 1)
+
+
+def test_a_failure_tells_how_long_the_unit_took() -> None:
+    def slow(task: int) -> None:
+        time.sleep(0.05)
+        raise ReadError("bad")
+
+    found = guarded(slow, 0)
+    assert isinstance(found, Failure)
+    assert 0.05 <= found.seconds < 10
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
@@ -173,6 +186,7 @@ def test_serial_gives_up_after_its_retries(tmp_path: Path, monkeypatch: pytest.M
     found = dict(SerialRunner(retries=1).run(make_flaky(tmp_path, 5), [1, 2]))
     assert isinstance(found[1], Failure)
     assert found[1].transient
+    assert found[1].tries == 2
     assert "stale file handle 1" in found[1].reason
     assert found[2] == 20
     assert len(list(tmp_path.iterdir())) == 2
@@ -322,6 +336,7 @@ def test_workers_try_transient_errors_again(tmp_path: Path) -> None:
         (tmp_path / "b").mkdir()
         found = dict(runner.run(make_flaky(tmp_path / "b", 9), range(4)))
     assert {n: isinstance(r, Failure) for n, r in found.items()} == {0: False, 1: True, 2: False, 3: True}
+    assert {r.tries for r in found.values() if isinstance(r, Failure)} == {3}
     assert len(list((tmp_path / "b").glob("1-*"))) == 3
 
 
@@ -355,9 +370,12 @@ def test_results_of_futures() -> None:
     assert submission.result_of(Future("finished", 42)) == 42
     with pytest.raises(ExecutionError, match="run again to continue"):
         submission.result_of(Future("cancelled", error=CancelledError("key")))
-    dead = submission.result_of(Future("error", error=KilledWorker("task", SimpleNamespace(address="tcp://there"), 3)))
+    dead = submission.result_of(
+        Future("error", error=KilledWorker("task", SimpleNamespace(address="tcp://there:1"), 3))
+    )
     assert isinstance(dead, Failure)
     assert dead.reason.startswith("the worker died each time this unit ran (out of memory?): KilledWorker")
+    assert dead.host == "there"
 
 
 @pytest.mark.parametrize("status", ["pending", "lost"])

@@ -23,6 +23,7 @@ import pytest
 from gravdask.cli import _code
 from gravdask.config import Config, build_config
 from gravdask.execution import Failure
+from gravdask.execution.share import worker_memory
 from gravdask.grid import Rate
 from gravdask.preflight import batch, findings, machine, needs, places
 from gravdask.preflight.survey import survey, units_of
@@ -411,8 +412,8 @@ def test_amounts_of_memory_are_read_as_dask_reads_them() -> None:
     from dask.utils import parse_bytes
 
     for text in ("2GiB", "1500MB", "1.5 GB", "640000kB", "1000 MiB", "1234567890", "987654321B", "3Gi"):
-        assert needs.memory_limit(cluster(memory=text).cluster) == parse_bytes(text), text
-    assert needs.memory_limit(cluster(kind="slurm").cluster) == 2 * 2**30
+        assert worker_memory(cluster(memory=text).cluster) == parse_bytes(text), text
+    assert worker_memory(cluster(kind="slurm").cluster) == 2 * 2**30
 
 
 def test_more_workers_than_the_machine_has_memory_for_are_told() -> None:
