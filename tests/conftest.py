@@ -15,11 +15,13 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import obspy
 import pytest
 
 
@@ -51,6 +53,20 @@ def record_334(real_data: Path) -> SimpleNamespace:
     return SimpleNamespace(
         gravity=gravity, pressure=pressure, times_ns=times, latitude=33.98, longitude=116.79, elevation=160.0
     )
+
+
+@pytest.fixture(scope="session")
+def small_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with a MiniSEED file: three days of noise of one station, a sample every ten seconds."""
+    folder = tmp_path_factory.mktemp("small-archive")
+    values = (np.random.default_rng(0).standard_normal(3 * 8640) * 1000).astype(np.int32)
+    header = {"network": "XX", "station": "ONE", "location": "00", "channel": "VGZ", "sampling_rate": 0.1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        obspy.Trace(values, {**header, "starttime": obspy.UTCDateTime("2024-01-01")}).write(
+            str(folder / "x.mseed"), format="MSEED"
+        )
+    return folder
 
 
 # ------------------------------------------------------------------------------------------------- a local S3 service

@@ -8,13 +8,10 @@ import shutil
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import obspy
 import pytest
 
 from gravdask.cli import _code
@@ -82,23 +79,10 @@ def settings(keys: dict[str, Path], **more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("archive")
-    values = (np.random.default_rng(0).standard_normal(3 * 8640) * 1000).astype(np.int32)
-    header = {"network": "XX", "station": "ONE", "location": "00", "channel": "VGZ", "sampling_rate": 0.1}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        obspy.Trace(values, {**header, "starttime": obspy.UTCDateTime("2024-01-01")}).write(
-            str(folder / "x.mseed"), format="MSEED"
-        )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def plain(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def plain(small_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What one process makes of it."""
     store = tmp_path_factory.mktemp("plain") / "x.zarr"
-    assert _code(["run", str(archive), "-o", str(store), *SMALL, "--serial"]) == 0
+    assert _code(["run", str(small_archive), "-o", str(store), *SMALL, "--serial"]) == 0
     return contents(store)
 
 
@@ -129,7 +113,7 @@ class Outcome:
 
 
 @pytest.fixture
-def command(archive: Path, tmp_path: Path) -> Callable[..., Outcome]:
+def command(small_archive: Path, tmp_path: Path) -> Callable[..., Outcome]:
     """Run a whole run in a process of its own."""
 
     def run(*options: str) -> Outcome:
@@ -139,7 +123,7 @@ def command(archive: Path, tmp_path: Path) -> Callable[..., Outcome]:
             "-m",
             "gravdask",
             "run",
-            str(archive),
+            str(small_archive),
             "-o",
             str(tmp_path / "x.zarr"),
             *SMALL,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import obspy
 import pyarrow as pa
 import pytest
 from numcodecs import Pickle
@@ -60,22 +59,9 @@ def payload(marker: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("archive")
-    values = (np.random.default_rng(0).standard_normal(3 * 8640) * 1000).astype(np.int32)
-    header = {"network": "XX", "station": "ONE", "location": "00", "channel": "VGZ", "sampling_rate": 0.1}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        obspy.Trace(values, {**header, "starttime": obspy.UTCDateTime("2024-01-01")}).write(
-            str(folder / "x.mseed"), format="MSEED"
-        )
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(small_archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("whole") / "x.zarr"
-    assert _code(["run", str(archive), "-o", str(store), *SMALL]) == 0
+    assert _code(["run", str(small_archive), "-o", str(store), *SMALL]) == 0
     return store
 
 
@@ -101,9 +87,13 @@ def read_all(store: Path) -> None:
                 gravdask.network(store, stage).load()
 
 
-def use(store: Path, archive: Path) -> None:
+def use(store: Path, small_archive: Path) -> None:
     """Have every command look at the store, and go as far as it can."""
-    for command in (("status", "-o", store), ("plan", archive, "-o", store), ("run", archive, "-o", store, *SMALL)):
+    for command in (
+        ("status", "-o", store),
+        ("plan", small_archive, "-o", store),
+        ("run", small_archive, "-o", store, *SMALL),
+    ):
         with warnings.catch_warnings(), contextlib.suppress(*EXPECTED):
             warnings.simplefilter("ignore")
             _code([str(word) for word in command])
@@ -125,7 +115,7 @@ ARRAYS = [f"{NAME}/raw/record", f"{NAME}/scattering/coefficients", f"{NAME}/scat
 @pytest.mark.parametrize("data_type", ["string", "variable_length_bytes", "null_terminated_bytes"])
 @pytest.mark.parametrize("codec", ["numcodecs.pickle", "pickle", "numcodecs.vlen-array"])
 def test_a_codec_that_executes_is_refused(
-    store: Path, payload: bytes, marker: Path, codec: str, data_type: str, archive: Path,
+    store: Path, payload: bytes, marker: Path, codec: str, data_type: str, small_archive: Path,
 ) -> None:  # fmt: skip
     about = {**V3, "data_type": data_type, "codecs": [{"name": codec, "configuration": {"id": "pickle"}}]}
     for path in ARRAYS:
@@ -135,11 +125,13 @@ def test_a_codec_that_executes_is_refused(
         (store / path / "c/0").write_bytes(payload)
     read_all(store)
     if (codec, data_type) == ("numcodecs.pickle", "string"):
-        use(store, archive)
+        use(store, small_archive)
     assert not marker.exists()
 
 
-def test_arrays_of_objects_of_the_older_format_are_no_part_of_a_store(store: Path, marker: Path, archive: Path) -> None:
+def test_arrays_of_objects_of_the_older_format_are_no_part_of_a_store(
+    store: Path, marker: Path, small_archive: Path
+) -> None:
     content = Pickle().encode(np.array([Payload(marker)], dtype=object))
     Pickle().decode(content)  # the trap works
     assert marker.exists()
@@ -151,11 +143,11 @@ def test_arrays_of_objects_of_the_older_format_are_no_part_of_a_store(store: Pat
         (store / path / ".zattrs").write_text("{}")
         (store / path / "0").write_bytes(content)
     read_all(store)
-    use(store, archive)
+    use(store, small_archive)
     assert not marker.exists()
 
 
-def test_a_whole_store_of_the_older_format_is_refused(tmp_path: Path, marker: Path, archive: Path) -> None:
+def test_a_whole_store_of_the_older_format_is_refused(tmp_path: Path, marker: Path, small_archive: Path) -> None:
     store = tmp_path / "old.zarr"
     for group in ("", NAME, f"{NAME}/raw", f"{NAME}/scattering"):
         (store / group).mkdir(parents=True, exist_ok=True)
@@ -167,13 +159,13 @@ def test_a_whole_store_of_the_older_format_is_refused(tmp_path: Path, marker: Pa
         (store / path / "0").write_bytes(Pickle().encode(np.array([Payload(marker)], dtype=object)))
     with pytest.raises(gravdask.errors.StoreError, match="no gravdask store"):
         gravdask.open(store)
-    for command in (("status",), ("run", archive)):
+    for command in (("status",), ("run", small_archive)):
         assert _code([*map(str, command), "-o", str(store)]) == 2
     assert not marker.exists()
 
 
 def test_an_extension_type_of_a_table_that_executes_is_not_made(
-    store: Path, payload: bytes, marker: Path, archive: Path
+    store: Path, payload: bytes, marker: Path, small_archive: Path
 ) -> None:
     """Arrow once made a Python object of what a column's metadata held."""
     about = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": payload}
@@ -188,14 +180,14 @@ def test_an_extension_type_of_a_table_that_executes_is_not_made(
         target = path.with_suffix(".parquet")
         path.unlink()
         parquet.write_table(table, target)
-    use(store, archive)
+    use(store, small_archive)
     read_all(store)
     assert not marker.exists()
 
 
 @pytest.mark.parametrize("form", ["pickle", "base64", "npy"])
 def test_no_object_of_a_store_is_ever_unpickled(
-    whole: Path, tmp_path: Path, payload: bytes, marker: Path, archive: Path, form: str,
+    whole: Path, tmp_path: Path, payload: bytes, marker: Path, small_archive: Path, form: str,
 ) -> None:  # fmt: skip
     """Each object in turn, all of one kind at once, is replaced by one that executes when it is unpickled."""
     npy = tmp_path / "x.npy"
@@ -222,5 +214,5 @@ def test_no_object_of_a_store_is_ever_unpickled(
             (copy / name).write_bytes(content)
         read_all(copy)
         if form == "pickle":
-            use(copy, archive)
+            use(copy, small_archive)
         assert not marker.exists(), kind

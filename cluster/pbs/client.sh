@@ -15,13 +15,4 @@ cd "$PBS_O_WORKDIR" || exit 2
 read -ra arguments <<<"${ARGUMENTS:-run -c gravdask.toml}"
 
 # PBS sends SIGTERM shortly before it kills; gravdask then finishes what is under way (exit code 3). Submit again to go on.
-gravdask "${arguments[@]}" &
-run=$!
-trap 'kill -TERM "$run" 2>/dev/null || true' TERM USR1 INT
-code=0
-wait "$run" || code=$?
-while kill -0 "$run" 2>/dev/null; do # a signal ends wait, not gravdask
-  code=0
-  wait "$run" || code=$?
-done
-exit "$code"
+exec gravdask "${arguments[@]}"

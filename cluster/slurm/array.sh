@@ -15,14 +15,6 @@ workers=${SLURM_CPUS_PER_TASK:-1}
 each=${SLURM_MEM_PER_CPU:-$((${SLURM_MEM_PER_NODE:-$((2240 * workers))} / workers))} # MB of the job for each worker
 export OMP_NUM_THREADS=1
 
-gravdask run "$@" --task "$share" --set cluster.kind=local --set "cluster.workers=$workers" \
-  --set "cluster.memory=$((each - 192))MiB" &
-run=$!
-trap 'kill -TERM "$run" 2>/dev/null || true' TERM USR1 INT
-code=0
-wait "$run" || code=$?
-while kill -0 "$run" 2>/dev/null; do # a signal ends wait, not gravdask
-  code=0
-  wait "$run" || code=$?
-done
-exit "$code"
+# In place of this shell, to which SLURM sends its signal.
+exec gravdask run "$@" --task "$share" --set cluster.kind=local --set "cluster.workers=$workers" \
+  --set "cluster.memory=$((each - 192))MiB"

@@ -16,13 +16,5 @@ set -uo pipefail
 # This job's own limits are none of its workers'.
 unset SLURM_MEM_PER_NODE SLURM_MEM_PER_CPU SLURM_CPUS_PER_TASK SLURM_NTASKS SLURM_NPROCS
 
-gravdask "$@" &
-run=$!
-trap 'kill -TERM "$run" 2>/dev/null || true' TERM USR1 INT
-code=0
-wait "$run" || code=$?
-while kill -0 "$run" 2>/dev/null; do # a signal ends wait, not gravdask
-  code=0
-  wait "$run" || code=$?
-done
-exit "$code"
+# In place of this shell, to which SLURM sends its signal.
+exec gravdask "$@"
