@@ -14,7 +14,7 @@ from gravdask.errors import ExecutionError
 from gravdask.execution.certificates import check_certificates, no_answer
 from gravdask.execution.jobs import start_jobs
 from gravdask.execution.share import worker_count, worker_memory
-from gravdask.execution.units import WORKER_ENVIRONMENT
+from gravdask.execution.units import CALM, WORKER_ENVIRONMENT
 
 CONNECT_SECONDS = "30s"
 GATEWAY = "gateway:"
@@ -51,15 +51,15 @@ def connect(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None
     import dask
     import distributed  # noqa: F401  (its defaults must be there before a value is set, or all go when that is unset)
 
-    stack.enter_context(dask.config.set(scheduler_keys(settings)))
+    stack.enter_context(dask.config.set(dask_keys(settings)))
     return {"local": _local, "address": _found, "mpi": _ranks, "slurm": _jobs, "pbs": _jobs}[settings.kind](
         settings, stack, say
     )
 
 
-def scheduler_keys(settings: ClusterConfig) -> dict[str, Any]:
-    """Dask's own keys that a scheduler of gravdask is started with."""
-    return {
+def dask_keys(settings: ClusterConfig) -> dict[str, Any]:
+    """Dask's own keys that a scheduler of gravdask and its workers are started with."""
+    return CALM | {
         "distributed.scheduler.worker-ttl": f"{settings.silence:.0f}s",
         # A unit whose worker died as often as it is tried is given up, not run for ever.
         "distributed.scheduler.allowed-failures": settings.retries,

@@ -16,7 +16,7 @@ from typing import Any
 
 from gravdask.config import ClusterConfig
 from gravdask.errors import ConfigError, ExecutionError
-from gravdask.execution.clusters import ROLES, scheduler_keys, security_of
+from gravdask.execution.clusters import ROLES, dask_keys, security_of
 from gravdask.execution.units import single_threaded
 
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
@@ -33,7 +33,7 @@ def silent_rank() -> bool:
 
 def _rank_keys(settings: ClusterConfig) -> dict[str, Any]:
     """Dask's own keys for every rank: dask-mpi hands its scheduler and workers nothing else of the kind."""
-    keys = scheduler_keys(settings)
+    keys = dask_keys(settings)
     if security_of(settings) is not None:
         keys |= {"distributed.comm.require-encryption": True, "distributed.comm.tls.ca-file": settings.tls_ca}
         for role in ROLES:

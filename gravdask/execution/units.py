@@ -29,6 +29,8 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
 }
 """Environment of workers, set before they start."""
+CALM = {"distributed.admin.tick.interval": "500ms", "distributed.worker.profile.interval": "100ms"}
+"""Dask's keys for how often it looks at itself: at its own pace, 20 and 10 ms, that is 3 % of every worker's core."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,16 @@ def test_dask_is_left_as_it_was_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_workers_look_at_themselves_seldom_enough_to_cost_nothing(tmp_path: Path) -> None:
+    def paces(dask_worker: distributed.Worker) -> tuple[float, ...]:
+        return tuple(dask_worker.periodic_callbacks[name].callback_time for name in ("tick", "profile"))
+
+    runner = runner_of(tmp_path, workers=1)
+    assert list(runner.client().run(paces).values()) == [(500.0, 100.0)]  # [ms]
+    runner.close()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("dashboard", "there"), [("", False), (":0", True)])
 def test_a_dashboard_is_there_if_it_is_asked_for(tmp_path: Path, dashboard: str, there: bool) -> None:
     said: list[str] = []

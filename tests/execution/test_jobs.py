@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from gravdask.config import ClusterConfig
 from gravdask.execution import jobs
 from gravdask.execution.jobs import Watch, cluster_arguments, existing_jobs, job_count, job_script, lifetime
+from gravdask.execution.units import CALM
 
 
 @given(st.integers(60, 30 * 86_400))
@@ -69,6 +71,14 @@ def test_a_job_script_says_what_the_section_says(kind: str, tmp_path: Path) -> N
     assert "export OMP_NUM_THREADS=1" in before
     assert before.index("export OMP_NUM_THREADS=1") < before.index("module load python/3.11")
     assert before[before.index("module load python/3.11") - 1] == "set -e"
+
+
+def test_dask_reads_its_keys_from_the_lines_of_a_job() -> None:
+    lines = [line for line in job_script(ClusterConfig(kind="slurm")).splitlines() if line.startswith("export ")]
+    look = f"import json, dask, distributed; print(json.dumps([dask.config.get(k) for k in {list(CALM)}]))"
+    order = "\n".join([*lines, f'{sys.executable} -c "{look}"'])
+    done = subprocess.run(["bash", "-c", order], capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(done.stdout) == list(CALM.values())
 
 
 def tool(folder: Path, name: str, body: str) -> None:
