@@ -22,7 +22,7 @@ from gravdask.config import ClusterConfig
 from gravdask.errors import ExecutionError, PreflightError
 from gravdask.execution.quiet import quiet
 from gravdask.execution.share import worker_memory
-from gravdask.execution.units import CALM, WORKER_ENVIRONMENT
+from gravdask.execution.units import JOB_ENVIRONMENT
 
 WATCH_SECONDS = 5.0
 """How often the batch system is asked for the jobs."""
@@ -89,9 +89,8 @@ def cluster_arguments(settings: ClusterConfig) -> dict[str, Any]:
 
 
 def _exports() -> list[str]:
-    """Lines that give a worker its environment, Dask's keys in it as Dask reads them there."""
-    keys = {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": value for key, value in CALM.items()}
-    return [f"export {name}={value}" for name, value in (WORKER_ENVIRONMENT | keys).items()]
+    """Lines that give a worker its environment."""
+    return [f"export {name}={value}" for name, value in JOB_ENVIRONMENT.items()]
 
 
 def start_jobs(

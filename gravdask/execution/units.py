@@ -31,6 +31,8 @@ WORKER_ENVIRONMENT = {
 """Environment of workers, set before they start."""
 CALM = {"distributed.admin.tick.interval": "500ms", "distributed.worker.profile.interval": "100ms"}
 """Dask's keys for how often it looks at itself: at its own pace, 20 and 10 ms, that is 3 % of every worker's core."""
+JOB_ENVIRONMENT = WORKER_ENVIRONMENT | {f"DASK_{k.upper().replace('.', '__')}": every for k, every in CALM.items()}
+"""Environment of workers that do not inherit Dask's keys from who starts them, with the keys as Dask reads them."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import psutil
 from cluster_tally import work_seconds
 from side_by_side import say, table
 
-from gravdask.execution.units import WORKER_ENVIRONMENT
+from gravdask.execution.units import JOB_ENVIRONMENT
 from gravdask.simulate import simulate_network
 
 HERE = Path(__file__).parent
@@ -45,7 +45,7 @@ class Site:
                 [sys.executable, "-m", "dask", *arguments, "--no-dashboard", "--host", "127.0.0.1"],
                 stdout=log,
                 stderr=log,
-                env={**os.environ, **WORKER_ENVIRONMENT, "PYTHONPATH": path},
+                env={**os.environ, **JOB_ENVIRONMENT, "PYTHONPATH": path},
                 start_new_session=True,
             )
 

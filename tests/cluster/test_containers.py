@@ -76,7 +76,7 @@ def test_the_cluster_is_one_that_the_operator_takes(cluster: dict[str, Any]) -> 
 def test_a_worker_is_one_thread_that_fits_into_its_pod(cluster: dict[str, Any]) -> None:
     from dask.utils import parse_bytes
 
-    from gravdask.execution.units import WORKER_ENVIRONMENT
+    from gravdask.execution.units import CALM, JOB_ENVIRONMENT
 
     (worker,) = cluster["spec"]["worker"]["spec"]["containers"]
     arguments = worker["args"]
@@ -87,7 +87,8 @@ def test_a_worker_is_one_thread_that_fits_into_its_pod(cluster: dict[str, Any]) 
         assert worker["resources"][part]["cpu"] == "1"
         assert parse_bytes(f"{worker['resources'][part]['memory']}B") > limit
     told = {e["name"]: e["value"] for e in worker["env"]}
-    assert told.items() <= WORKER_ENVIRONMENT.items()
+    assert told.items() <= JOB_ENVIRONMENT.items()
+    assert set(CALM.values()) <= set(told.values())
     assert {"OMP_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_"} <= told.keys()
     mounts = {m["mountPath"] for m in worker["volumeMounts"]}
     assert arguments[arguments.index("--local-directory") + 1] in mounts
