@@ -85,11 +85,10 @@ def load_events(settings: InterpretConfig) -> Events:
 
 def fingerprint(context: Context, events: Events) -> str:
     """Digest of everything that the interpretation follows from."""
-    classes = [(r.channel, r.unit, r.fingerprint) for r in context.ledger.of_stage("classify")]
-    noise = [(r.channel, r.unit, r.fingerprint) for r in context.ledger.of_stage("noise")]
+    units = context.ledger.digest("classify", "noise")
     places = [(c.name, c.latitude, c.longitude) for c in context.signals()]
     settings = context.config.interpret.model_dump(exclude={"catalog"})
-    return digest(VERSIONS["interpret"], classes, noise, places, events.digest, settings, models_of(context))
+    return digest(VERSIONS["interpret"], units, places, events.digest, settings, models_of(context))
 
 
 def run(context: Context, runner: Runner, events: Events) -> list[str]:

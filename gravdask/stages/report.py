@@ -43,15 +43,11 @@ REFERENCES = (
 
 def fingerprint(context: Context) -> str:
     """Digest of everything that the report shows."""
-    records = [
-        (r.stage, r.channel, r.unit, r.fingerprint, r.status)
-        for stage in ("convert", "noise", "calibrate", "scatter", "fit", "classify", "interpret")
-        for r in context.ledger.of_stage(stage)
-    ]
+    units = context.ledger.digest("convert", "noise", "calibrate", "scatter", "fit", "classify", "interpret")
     # the figures of the preprocessing show what the chain does with the gravimeters' records
     shown = [(identity(c), c.masks, c.places, context.reader(c).steps) for c in gravimeters(context)]
     return digest(
-        VERSIONS["report"], records, shown, context.config.preprocess, context.config.report, gravdask.__version__
+        VERSIONS["report"], units, shown, context.config.preprocess, context.config.report, gravdask.__version__
     )
 
 

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from gravdask.config import digest
 from gravdask.store.place import Place
 from gravdask.store.segments import Record, line_of, record_of, stamp_of
 from gravdask.store.stage_records import StageRecords
@@ -139,6 +140,15 @@ class Ledger:
         for name in self.channels(stage) if channel is None else [channel]:
             units = self._units(stage, name, scan=channel is None)
             yield from [units[n] for n in sorted(units)]
+
+    def digest(self, *stages: str) -> str:
+        """Digest of how every unit of some stages stands and what it follows from, made channel by channel."""
+        found = []
+        for stage in stages:
+            for name in self.channels(stage):
+                units = self._units(stage, name, scan=True)
+                found.append(digest(stage, name, [(n, units[n].fingerprint, units[n].status) for n in sorted(units)]))
+        return digest(found)
 
     @property
     def damaged(self) -> list[str]:

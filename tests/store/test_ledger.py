@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,30 @@ def test_records_of_a_stage_are_in_order_of_channel_and_unit(tmp_path: Path) -> 
         ledger.add(Record("noise", channel, unit, "f", "done"))
     ledger.add(record(stage="scatter"))
     assert [(r.channel, r.unit) for r in ledger.of_stage("noise")] == [("A", 9), ("A", 10), ("B", -1), ("B", 2)]
+
+
+def test_a_digest_tells_how_every_unit_stands_however_it_was_written(tmp_path: Path) -> None:
+    first, second = (Ledger(Place.of(tmp_path / name)) for name in "ab")
+    units = [replace(record(n), channel=channel) for channel in ("B", "A") for n in range(3)]
+    for ledger, order in ((first, units), (second, units[::-1])):
+        for one in order:
+            ledger.add(one)
+            ledger.flush()
+    second.compact()
+    same = first.digest("noise", "scatter")
+    assert Ledger(Place.of(tmp_path / "b")).digest("noise", "scatter") == same
+    assert len({same, first.digest("noise"), first.digest("scatter")}) == 2  # nothing is known of the other stage
+    seen = {same}
+    for change in (
+        {"status": "quarantined"},
+        {"fingerprint": "g"},
+        {"stage": "scatter"},
+        {"channel": "C"},
+        {"unit": 9},
+    ):
+        first.add(replace(record(), **{"channel": "A", **change}))  # pending ones count as well
+        seen.add(first.digest("noise", "scatter"))
+    assert len(seen) == 6
 
 
 def test_what_is_finished() -> None:
