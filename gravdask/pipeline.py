@@ -201,6 +201,7 @@ def _opened(
     lease = Lease(place / "ledger" / "leases", tuple(patterns), stages, part, span, frame_days)
     log = RunLog(place, about_run(config, stages, channels, part), stop, lambda: progress.said)
     runner = open_runner(config.cluster, log.telling(progress.say), stop)
+    log.follow(lambda: runner.mishaps)
     # One BLAS thread here too: more would change the last bits of a model, and a store's values with them.
     with lease, threadpool_limits(1), log:
         ledger = Ledger(place / "ledger", lease.check)

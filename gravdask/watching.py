@@ -121,6 +121,7 @@ def _running(state: State) -> list[str]:
             lines.append(f"           it said last: {state['said']}")
     if shares(stage):
         lines.append(f"           workers' time: {shares(stage)}; {_memory(state)}")
+    lines += _mishaps(state)
     failed = sum(s["quarantined"] for s in state["stages"])
     if failed:
         reasons = [unit["reason"] for unit in state["quarantined"][:1]]
@@ -154,6 +155,22 @@ def _memory(state: State) -> str:
         f"peak memory {peak['workers'] / 2**20:.0f} MiB a worker ({state['workers']} processes), "
         f"{peak['client'] / 2**20:.0f} MiB client"
     )
+
+
+_MISHAPS = {
+    "attempts": "further attempts at units",
+    "alone": "units tried alone since their worker died",
+    "doubled": "stragglers run twice",
+    "workers_gone": "workers gone",
+    "jobs_lost": "jobs that ended too early",
+}
+
+
+def _mishaps(state: State) -> list[str]:
+    """What happened to workers and was made good, if anything did."""
+    told = [f"{state.get('mishaps', {}).get(name, 0)} {words}" for name, words in _MISHAPS.items()]
+    told = [text for text in told if not text.startswith("0 ")]
+    return [f"           made good: {', '.join(told)}"] if told else []
 
 
 def _lost(state: State) -> list[str]:
@@ -193,6 +210,7 @@ def _ended(state: State) -> list[str]:
             lines.append(f"           {stage['stage']:<10} {stage['done']} units done{failed} in {took}{cut}{spent}")
     if state["workers"]:
         lines.append(f"           {_memory(state)}")
+    lines += _mishaps(state)
     slow = [
         f"{u['stage']} {u['channel']} unit {u['unit']} {u['seconds']:.3g} s on {u['host']}" for u in state["slowest"]
     ]

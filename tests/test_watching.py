@@ -224,6 +224,7 @@ def test_a_run_in_words(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
                 "noise: looking at what there is to do", "it said last: scan: 20 of 400 files",
             )  # fmt: skip
             log.planned("noise", 10, 5)
+            log.follow(lambda: {"attempts": 2, "doubled": 0, "workers_gone": 1})
             for number in range(4):
                 log.unit(unit(number), Usage(2.0, 0.5, 0.5, 1.0, 10, 2**30, "node7", 9, 0.0))
             log.unit(unit(4, "quarantined"), None)
@@ -234,6 +235,7 @@ def test_a_run_in_words(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
             log.sums({**row, "seconds": 2.0})
     told = "\n".join(run_lines(store))
     assert "noise      4 units done, 1 quarantined in 2.0 s; 25% reading, 50% computing, 25% writing" in told
+    assert "made good: 2 further attempts at units, 1 workers gone\n" in told
     assert "slowest: noise XX.A.--.UGZ unit 0 2 s on node7" in told
     assert "quarantined: noise XX.A.--.UGZ unit 4: the file is broken" in told
     assert "running" not in told

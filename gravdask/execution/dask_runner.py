@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from itertools import chain, islice
@@ -16,7 +17,7 @@ from gravdask.errors import ExecutionError, PreflightError
 from gravdask.execution.clusters import connect
 from gravdask.execution.quiet import quiet
 from gravdask.execution.submission import Submission
-from gravdask.execution.units import STOPPED, Failure, single_threaded
+from gravdask.execution.units import STOPPED, Failure, no_mishaps, single_threaded
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -50,6 +51,14 @@ class DaskRunner:
         self._stack = ExitStack()
         self._client: Any = None
         self._trouble: Callable[[], str] = str
+        self._losses: Callable[[], int] = int
+        self._mishaps = no_mishaps()
+
+    @property
+    def mishaps(self) -> Counter[str]:
+        """What happened to workers so far and was made good: see `no_mishaps`."""
+        self._mishaps["jobs_lost"] = self._losses()
+        return self._mishaps
 
     def client(self) -> Any:  # noqa: ANN401
         """Dask client, connected to a cluster that stands.
@@ -66,7 +75,7 @@ class DaskRunner:
             self._stack.enter_context(quiet("distributed.client", ""))
             self._stack.enter_context(quiet("distributed.scheduler", "Task ", inside="marked as failed because"))
             link = connect(self._settings, self._stack, self._say)
-            client, self._trouble = link.client, link.trouble
+            client, self._trouble, self._losses = link.client, link.trouble, link.losses
             for attempt in range(PLUGIN_ATTEMPTS):
                 try:
                     self._wait(client)
@@ -145,6 +154,7 @@ class DaskRunner:
             patience=settings.patience,
             trouble=self._trouble,
             say=self._say,
+            mishaps=self._mishaps,
         )
 
     def arrays(self) -> AbstractContextManager[object]:

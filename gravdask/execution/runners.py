@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from gravdask.errors import ExecutionError
-from gravdask.execution.units import STOPPED, Failure, guarded
+from gravdask.execution.units import STOPPED, Failure, guarded, no_mishaps
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,6 +22,11 @@ RETRY_SECONDS = 0.1
 
 class Runner(Protocol):
     """Runs a function over tasks."""
+
+    @property
+    def mishaps(self) -> Counter[str]:
+        """What happened to workers so far and was made good: see `no_mishaps`."""
+        ...
 
     def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | Failure]]:
         """Give every task with its result or failure, as they complete, in no particular order.
@@ -44,6 +50,7 @@ class SerialRunner:
     def __init__(self, retries: int = 0, stop: threading.Event | None = None) -> None:
         self._retries = retries
         self._stop = stop or threading.Event()
+        self.mishaps = no_mishaps()
 
     def run(self, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[tuple[T, R | Failure]]:
         """Run the tasks in their order."""
@@ -55,6 +62,7 @@ class SerialRunner:
                 if not (isinstance(result, Failure) and result.transient):
                     break
                 time.sleep(RETRY_SECONDS * 2**attempt)
+                self.mishaps["attempts"] += 1
                 result = guarded(function, task)
                 if isinstance(result, Failure):
                     result = replace(result, tries=attempt + 2)

@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from urllib.parse import urlsplit
 
 from gravdask.errors import ExecutionError
 from gravdask.execution.runners import RETRY_SECONDS
-from gravdask.execution.units import STOPPED, Failure, guarded_group
+from gravdask.execution.units import STOPPED, Failure, guarded_group, no_mishaps
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -97,6 +98,8 @@ class Submission(Generic[T, R]):
         Called with what a person should know meanwhile.
     trouble
         Tells why no worker will come any more, '' while there is hope.
+    mishaps
+        Counts them: see `no_mishaps`.
     """
 
     def __init__(
@@ -110,6 +113,7 @@ class Submission(Generic[T, R]):
         patience: float,
         say: Callable[[str], None],
         trouble: Callable[[], str] = str,
+        mishaps: Counter[str] | None = None,
     ) -> None:
         self._client, self._function = client, function
         self._label = getattr(function, "__module__", "").rpartition(".")[2] or "units"
@@ -119,7 +123,9 @@ class Submission(Generic[T, R]):
         self._again: list[tuple[float, int, _Unit[T]]] = []
         self._under_way: dict[Any, _Group[T]] = {}
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._mishaps = no_mishaps() if mishaps is None else mishaps
         self._workers = 1
+        self._there: frozenset[str] = frozenset()  # addresses of the workers
         self._seconds = 0.0  # of a unit, a running mean
         self._longest = 0.0  # of a group that is through
         self._drained = False
@@ -206,6 +212,7 @@ class Submission(Generic[T, R]):
         for unit, result in zip(group.units, results, strict=True):
             unit.tries += 1
             if isinstance(result, Failure) and result.transient and unit.tries <= self._retries:
+                self._mishaps["attempts"] += 1
                 self._later(unit, RETRY_SECONDS * 2 ** (unit.tries - 1))
             else:
                 yield unit.task, replace(result, tries=unit.tries) if isinstance(result, Failure) else result
@@ -215,6 +222,7 @@ class Submission(Generic[T, R]):
         if group.alone:
             self._guilty += 1
         elif self._guilty < GUILTY_UNITS:
+            self._mishaps["alone"] += len(group.units)
             self._suspects += group.units
             return
         for unit in group.units:
@@ -247,11 +255,13 @@ class Submission(Generic[T, R]):
         """
         now = time.monotonic()
         try:
-            found = len(self._client.nthreads())
+            found = frozenset(self._client.nthreads())
         except (OSError, ValueError, RuntimeError) as error:
             raise ExecutionError(GONE) from error
+        self._mishaps["workers_gone"] += len(self._there - found)
+        self._there = found
         if found:
-            self._workers, self._alive = found, now
+            self._workers, self._alive = len(found), now
         elif self._trouble():
             raise ExecutionError(self._trouble())
         elif now - self._alive > self._patience:
@@ -285,6 +295,7 @@ class Submission(Generic[T, R]):
                 f"note: {self._label} {about} has taken {now - group.since:.0f} s on {worker}, others at most "
                 f"{self._longest:.0f} s; it is run on another worker too"
             )
+            self._mishaps["doubled"] += len(group.units)
             self._submit(group, [idle.pop()])
 
     def _settle(self, group: _Group[T]) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -63,6 +64,16 @@ class Failure:
     pid: int = field(default=0, compare=False)
     seconds: float = field(default=0.0, compare=False)
     tries: int = field(default=1, compare=False)
+
+
+def no_mishaps() -> Counter[str]:
+    """Make the count of what happens to workers and is made good, all of it still zero.
+
+    ``attempts``: further ones at units whose input or output failed; ``alone``: units that are tried alone since their
+    worker died; ``doubled``: stragglers that were run on a second worker too; ``workers_gone``: died, cut off, or at
+    the end of their time; ``jobs_lost``: jobs of a batch system that ended too early.
+    """
+    return Counter({"attempts": 0, "alone": 0, "doubled": 0, "workers_gone": 0, "jobs_lost": 0})
 
 
 def guarded(function: Callable[[T], R], task: T) -> R | Failure:

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -134,6 +134,7 @@ class RunLog:
         self._stages: dict[str, _Stage] = {}
         self._workers: dict[tuple[str, int], int] = {}
         self._reasons: list[dict[str, Any]] = []
+        self._mishaps: Callable[[], Mapping[str, int]] = dict
         self._store = store
         self._journal: Journal | None = None
 
@@ -200,6 +201,10 @@ class RunLog:
                     stage.state = "unfinished"
                 figures = stage.figures()
             self._write("stage_end", **figures)
+
+    def follow(self, mishaps: Callable[[], Mapping[str, int]]) -> None:
+        """Learn from a runner what happened to its workers: see `gravdask.execution.Runner`."""
+        self._mishaps = mishaps
 
     def _stage(self, name: str) -> _Stage:
         """Stage of a name, also where nobody said that it began."""
@@ -272,6 +277,8 @@ class RunLog:
             write_seconds, bytes (written), peak_memory_bytes (of a worker), units_per_second, and seconds_left while
             it runs; ``seconds_since_unit`` (null before the stage's first); ``slowest``: the slowest units;
             ``quarantined``: the first units that failed, with reasons; ``workers`` (processes that did units),
+            ``mishaps``: how often what happened to workers and was made good: attempts (further ones at units), alone
+            (units tried alone since their worker died), doubled (stragglers run twice), workers_gone, jobs_lost;
             ``peak_memory_bytes`` (workers, client); ``error``; ``log``: lines written, waiting or lost, fault.
         """
         journal = self._journal
@@ -293,6 +300,7 @@ class RunLog:
                 "slowest": [about for _, _, about in heapq.nlargest(SLOWEST, slow, key=lambda unit: unit[0])],
                 "quarantined": list(self._reasons),
                 "workers": len(self._workers),
+                "mishaps": {name: count for name, count in self._mishaps().items() if count},
                 "peak_memory_bytes": {"workers": max(self._workers.values(), default=0), "client": peak_memory()},
                 "error": self._error,
                 "log": {} if journal is None else journal.figures(),

@@ -175,9 +175,11 @@ def test_serial_is_lazy() -> None:
 def test_serial_tries_transient_errors_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(runners.time, "sleep", pauses.append)
-    found = dict(SerialRunner(retries=2).run(make_flaky(tmp_path, 2), range(4)))
+    runner = SerialRunner(retries=2)
+    found = dict(runner.run(make_flaky(tmp_path, 2), range(4)))
     assert found == {n: 10 * n for n in range(4)}
     assert len(pauses) == 4
+    assert +runner.mishaps == {"attempts": 4}
     assert pauses[0] < pauses[1]
 
 
@@ -335,6 +337,7 @@ def test_workers_try_transient_errors_again(tmp_path: Path) -> None:
         assert dict(runner.run(make_flaky(tmp_path / "a", 2), range(6))) == {n: 10 * n for n in range(6)}
         (tmp_path / "b").mkdir()
         found = dict(runner.run(make_flaky(tmp_path / "b", 9), range(4)))
+        assert +runner.mishaps == {"attempts": 3 * 2 + 2 * 2}  # units 1, 3, 5 and then 1 and 3
     assert {n: isinstance(r, Failure) for n, r in found.items()} == {0: False, 1: True, 2: False, 3: True}
     assert {r.tries for r in found.values() if isinstance(r, Failure)} == {3}
     assert len(list((tmp_path / "b").glob("1-*"))) == 3

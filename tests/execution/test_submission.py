@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from distributed import Client, LocalCluster
 from gravdask.errors import ExecutionError
 from gravdask.execution import Failure, submission
 from gravdask.execution.submission import Submission
+from gravdask.execution.units import no_mishaps
 
 
 @pytest.fixture
@@ -78,7 +80,11 @@ def test_units_beside_one_that_kills_its_worker_are_not_blamed(client: Client, t
             os.kill(os.getpid(), signal.SIGKILL)
         return n
 
-    found = dict(submit(client, killer, range(60)))
+    mishaps = no_mishaps()
+    found = dict(submit(client, killer, range(60), mishaps=mishaps))
+    assert mishaps["alone"] >= 2
+    assert mishaps["workers_gone"] >= 2
+    assert mishaps["doubled"] == mishaps["attempts"] == 0
     assert {n for n, result in found.items() if isinstance(result, Failure)} == {7, 40}
     assert len(found) == 60
 
@@ -122,9 +128,10 @@ def test_a_unit_that_hangs_is_run_elsewhere_and_its_worker_freed(
         time.sleep(0.05)
         return n
 
-    begun = time.monotonic()
-    found = dict(submit(client, hangs_once, range(20), say=said.append))
+    begun, mishaps = time.monotonic(), no_mishaps()
+    found = dict(submit(client, hangs_once, range(20), say=said.append, mishaps=mishaps))
     assert found == {n: n for n in range(20)}
+    assert +(mishaps - Counter(workers_gone=1)) == {"doubled": 1}
     assert time.monotonic() - begun < 120
     assert any("is run on another worker too" in line for line in said)
     # The worker that hung is free again: both take work.

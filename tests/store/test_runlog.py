@@ -48,6 +48,7 @@ ROW = {"stage": "noise", "units": 5, "done": 3, "skipped": 1, "quarantined": 1, 
 def follow(store: Place, exit_code: int = 1) -> dict[str, Any]:
     with RunLog(store, {"version": "1", "settings": {"task": [0, 1]}}) as log:
         with log.stage("noise"):
+            log.follow(lambda: {"attempts": 3, "doubled": 0})
             log.planned("noise", 4, 1)
             for unit in range(3):
                 log.unit(done(unit), needed(unit + 1.0, pid=unit % 2))
@@ -55,6 +56,7 @@ def follow(store: Place, exit_code: int = 1) -> dict[str, Any]:
             log.telling(lambda _: None)("a worker is lost")
             row = log.sums(ROW)
         figures = log.finish(exit_code)
+    assert figures["mishaps"] == {"attempts": 3}
     assert figures["stages"] == [{**row, "state": "done", "started": figures["stages"][0]["started"]}]
     return figures
 
