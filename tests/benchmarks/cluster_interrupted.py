@@ -104,7 +104,7 @@ def finish(process: subprocess.Popen[bytes], code: int, log: Path) -> None:
 
 def measure(folder: Path, quick: bool) -> None:
     """Run once undisturbed, once with five interruptions; count the work."""
-    network = simulate_network(folder / "interrupted", stations=4 if quick else 48, days=10 if quick else 50, seed=3)
+    network = simulate_network(folder / "interrupted", stations=4 if quick else 96, days=10 if quick else 50, seed=3)
     with small_disk(folder / "disk", 4096) as disk:
         rows = []
         for name in ("undisturbed", "interrupted"):

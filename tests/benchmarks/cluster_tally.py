@@ -21,9 +21,13 @@ def tally(file: str, stage: str, task: Any) -> Any:
     work = importlib.import_module(f"gravdask.stages.{stage}").work
     name = f"{stage}/{task.channel}/{task.unit}"
     _write(file, f"begin {name} {os.getpid()} {time.time():.3f}")
-    done = work(task)
-    _write(file, f"end {name} {os.getpid()} {time.time():.3f}")
-    return done
+    how = "fail"
+    try:
+        done = work(task)
+        how = "end"
+        return done
+    finally:
+        _write(file, f"{how} {name} {os.getpid()} {time.time():.3f}")
 
 
 def _write(file: str, line: str) -> None:
@@ -54,8 +58,9 @@ def work_seconds(file: Path, killed: list[tuple[float, set[int]]]) -> tuple[floa
             continue
         seconds = float(when) - open_units.pop(key)
         total += seconds
-        extra += seconds * (name in finished)
-        finished.add(name)
+        extra += seconds * (name in finished or what == "fail")
+        if what == "end":
+            finished.add(name)
     for (_, process), begun in open_units.items():
         ends = [when for when, processes in killed if when >= begun and (not processes or process in processes)]
         seconds = min(ends, default=begun) - begun
