@@ -26,8 +26,7 @@ def tell_outcome(record: RunRecord, progress: Progress) -> None:
         progress.say(f"quarantined: {len(record.quarantine) - FEW} more; all are in quarantine.csv beside the report")
     if record.units_done == record.units_quarantined == record.units_skipped == 0:
         progress.say(
-            "nothing to do: there is nothing to work on for these stages, channels and times; 'gravdask status' says "
-            f"what the store holds ({record.seconds:.1f} s)"
+            f"nothing to do: {_scope(record)}; 'gravdask status' says what the store holds ({record.seconds:.1f} s)"
         )
     elif record.units_done == 0 and record.units_quarantined == 0:
         progress.say(f"nothing to do: all {record.units_skipped} units are up to date ({record.seconds:.1f} s)")
@@ -35,6 +34,14 @@ def tell_outcome(record: RunRecord, progress: Progress) -> None:
         progress.say(f"{record.units_done} units done, {record.units_skipped} up to date ({record.seconds:.1f} s)")
     if record.report is not None:
         progress.say(f"report: {record.report}")
+
+
+def _scope(record: RunRecord) -> str:
+    """Say of what a run found nothing."""
+    share, jobs = record.figures.get("settings", {}).get("task", (0, 1))
+    if jobs > 1:
+        return f"share {share}/{jobs} holds none of the units of these stages, channels and times"
+    return "there is nothing to work on for these stages, channels and times"
 
 
 def tell_performance_report(settings: ClusterConfig, seconds: float, progress: Progress) -> None:

@@ -25,6 +25,7 @@ from gravdask.archive.availability import (
 from gravdask.archive.index import ArchiveIndex, scan
 from gravdask.archive.index_diff import below, diff, stale_lines, stale_spans
 from gravdask.archive.locations import as_location, normal_root
+from gravdask.archive.lookalikes import told_problems
 from gravdask.config import STAGES, Config
 from gravdask.errors import ConfigError, ReadError
 from gravdask.execution import open_runner
@@ -99,7 +100,7 @@ def survey_archive(
             f"{samples} samples in {len(plan.placements)} traces  {where}"
         )
     spans = {plan.name: covered(plan) for plan in placed.plans}
-    _draw(figure, spans, [p.path for p in index.problems if p.severity == "quarantined"], ", ".join(index.roots))
+    _draw(figure, spans, [p.path for p in told_problems(index) if p.severity == "quarantined"], ", ".join(index.roots))
     told = [f"note: {note}" for note in grouped([*notes, *placed.notes])]
     if not problems:
         return [*lines, *told]
@@ -144,12 +145,12 @@ def change_lines(previous: ArchiveIndex, current: ArchiveIndex) -> list[str]:
 
 def _problem_lines(index: ArchiveIndex) -> list[str]:
     """Files that cannot be read, that are there twice, and the number of those that are no records."""
-    lines = []
+    lines, problems = [], told_problems(index)
     for severity in ("quarantined", "note"):
-        rows = [(p.path, p.line, p.what, p.cure) for p in index.problems if p.severity == severity]
+        rows = [(p.path, p.line, p.what, p.cure) for p in problems if p.severity == severity]
         lines += grouped_lines(severity, rows)
     lines += [f"note: {text}" for text in archive_stage.duplicate_notes(index)]
-    ignored = [p for p in index.problems if p.severity == "ignored"]
+    ignored = [p for p in problems if p.severity == "ignored"]
     if ignored:
         names = ", ".join(Path(p.path).name for p in ignored[:5])
         lines.append(

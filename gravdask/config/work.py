@@ -105,7 +105,10 @@ class ClusterConfig(Section):
     @field_validator("walltime", mode="before")
     @classmethod
     def _is_a_clock(cls, value: Any) -> Any:  # noqa: ANN401
-        """Take 04:00:00 without quotes, which TOML reads as a time of day."""
+        """Take 04:00:00 without quotes, which TOML reads as a time of day; refuse bare numbers."""
+        if isinstance(value, int | float):
+            msg = f"{value} is no time limit; expected [days-]hours:minutes:seconds, e.g. '04:00:00' or '2-00:00:00'"
+            raise ValueError(msg)  # noqa: TRY004 (what pydantic turns into the key's message)
         return value.isoformat() if isinstance(value, datetime.time) else value
 
     @field_validator("walltime")

@@ -33,11 +33,14 @@ class Link:
         Tells why no worker will come any more, '' while there is hope.
     losses
         Tells how many jobs ended too early.
+    said
+        Quotes what the jobs printed last.
     """
 
     client: Any
     trouble: Callable[[], str] = str
     losses: Callable[[], int] = int
+    said: Callable[[], str] = str
 
 
 def connect(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]) -> Link:
@@ -180,4 +183,4 @@ def _jobs(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None])
     security = security_of(settings)
     cluster, watch = start_jobs(settings, stack, security, say)
     client = stack.enter_context(Client(cluster, security=security))
-    return Link(client, lambda: watch.trouble, lambda: watch.losses)
+    return Link(client, lambda: watch.trouble, lambda: watch.losses, watch.said)

@@ -8,9 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from http import HTTPStatus
 from itertools import chain, islice
 from typing import Any, TypeVar
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from gravdask.config import ClusterConfig
 from gravdask.errors import ExecutionError, PreflightError
@@ -125,6 +128,8 @@ class DaskRunner:
         workers = info["workers"].values()
         wanted = self._settings.kind == "address" or self._settings.dashboard
         board = client.dashboard_link if wanted and info.get("services", {}).get("dashboard") else "none"
+        if board != "none" and not _has_pages(board):
+            board = "none"
         self._say(f"{len(workers)} workers; dashboard {board}")
         if self._settings.batch and board != "none":
             at = urlsplit(board)
@@ -172,6 +177,17 @@ class DaskRunner:
 
 
 _HERE = "http://localhost:8787/status"
+
+
+def _has_pages(address: str) -> bool:
+    """Whether a dashboard is there, as far as can be seen from here: every scheduler answers, with pages or without."""
+    try:
+        with urlopen(address, timeout=LOOK_SECONDS):
+            return True
+    except HTTPError as error:
+        return error.code != HTTPStatus.NOT_FOUND
+    except (OSError, ValueError):  # it may be reached from elsewhere
+        return True
 
 
 def _one_thread_plugin() -> Any:  # noqa: ANN401

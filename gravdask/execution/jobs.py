@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -178,11 +178,17 @@ def _last_line(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def last_words(logs: Path) -> str:
-    """What the newest log of a job tells: its first error, of which later ones are consequences, or its last line."""
+def last_words(logs: Path, jobs: Iterable[str]) -> str:
+    """What the newest log of some jobs tells: its first error, of which later ones are consequences, or its last line.
+
+    Logs have the numbers of their jobs in their names; the folder may hold those of other runs.
+    """
+    numbers = "|".join(re.escape(job.partition(".")[0]) for job in jobs)
+    mine = re.compile(rf"(?<!\d)({numbers})(?!\d)")
     try:
         newest = max(
-            (p for p in logs.iterdir() if p.is_file()), key=lambda p: (p.stat().st_size > 0, p.stat().st_mtime)
+            (p for p in logs.iterdir() if numbers and mine.search(p.name) and p.is_file()),
+            key=lambda p: (p.stat().st_size > 0, p.stat().st_mtime),
         )
         lines = newest.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
     except (OSError, ValueError):
@@ -213,6 +219,7 @@ class Watch:
         """Jobs that ended too early."""
         self.trouble = ""
         """Why no worker will come any more; '' while there is hope."""
+        self._known: set[str] = set()
         self._vain = 0
         self._unsubmitted: set[Any] = set()
 
@@ -230,9 +237,20 @@ class Watch:
         while not self._stopped.wait(WATCH_SECONDS):
             self.look()
 
+    def said(self) -> str:
+        """Quote what the jobs of this run printed last."""
+        self._jobs()
+        return last_words(self._settings.log_folder, self._known)
+
+    def _jobs(self) -> dict[Any, str]:
+        """Numbers of the jobs that Dask counts on, all of which are remembered."""
+        jobs = {name: str(job.job_id) for name, job in dict(self._cluster.workers).items() if job.job_id}
+        self._known |= set(jobs.values())
+        return jobs
+
     def look(self) -> None:
         """Compare the jobs with what the batch system has, once."""
-        jobs = {name: str(job.job_id) for name, job in dict(self._cluster.workers).items() if job.job_id}
+        jobs = self._jobs()
         there = existing_jobs(self._settings.kind, sorted(jobs.values()))
         if there is None or self._stopped.is_set():  # the batch system does not answer just now
             return
@@ -246,7 +264,7 @@ class Watch:
             self._vain = 0 if self._cluster.scheduler_info["workers"] else self._vain + len(lost)
             self.losses += len(lost)
             if self._vain > HOPELESS_LOSSES * wanted:
-                said = last_words(self._settings.log_folder)
+                said = self.said()
                 self.trouble = (
                     f"{self._vain} jobs ended without a worker that came, so nothing more is submitted; what they "
                     f"print is in {self._settings.log_folder}{f'; {said}' if said else ''}"

@@ -99,10 +99,13 @@ def guarded_group(function: Callable[[T], R], tasks: Sequence[T]) -> tuple[list[
 
 
 def single_threaded() -> None:
-    """Keep this process to one thread in fact: Blosc, Zarr and Numba; BLAS obeys its environment variables."""
+    """Keep this process to one thread in fact: BLAS, Blosc, Zarr and Numba. Sums in more have other last bits."""
     import numcodecs.blosc
     import zarr
+    from threadpoolctl import threadpool_limits
 
-    os.environ["NUMBA_NUM_THREADS"] = os.environ["RAYON_NUM_THREADS"] = "1"
+    for name in ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON"):  # what is loaded later reads these
+        os.environ[f"{name}_NUM_THREADS"] = "1"
+    threadpool_limits(1)
     numcodecs.blosc.set_nthreads(1)
     zarr.config.set({"threading.max_workers": 1, "async.concurrency": 1})

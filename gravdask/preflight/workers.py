@@ -19,7 +19,6 @@ from gravdask.config import ClusterConfig, Config
 from gravdask.errors import GravdaskError
 from gravdask.execution import Failure
 from gravdask.execution.clusters import Link, connect
-from gravdask.execution.jobs import last_words
 from gravdask.execution.share import worker_memory
 from gravdask.execution.units import WORKER_ENVIRONMENT
 from gravdask.preflight.batch import ask
@@ -158,7 +157,7 @@ def _wait(link: Link, settings: ClusterConfig, seconds: float) -> list[Finding]:
         cure = "wait longer (--wait SECONDS), or leave the workers out (--here-only)"
         if reason.startswith("pending") and not link.losses():  # else it is one that was submitted anew
             return [note(what, f"{waited}, its job is {reason}", cure)]
-        said = last_words(settings.log_folder)
+        said = link.said()
         about = f"{waited}{f', its job is {reason}' if reason else ''}{f'; {said}' if said else ''}"
         return [fail(what, about, f"see {settings.log_folder}; look at cluster.interface, prologue and scratch")]
     return [fail(what, waited, "start some, or look at what they print")]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gravdask.archive.index import ArchiveIndex
+from gravdask.archive.lookalikes import told_problems
 from gravdask.store.place import Place
 
 
@@ -33,7 +34,8 @@ def load_index(place: Place) -> ArchiveIndex:
 def problems_only(index: ArchiveIndex) -> ArchiveIndex:
     """Let go of the tables of an index, a gigabyte for millions of files, once everything is placed."""
     nothing = np.zeros(0, np.int64)
-    return replace(index, files=index.files.take(nothing), traces=index.traces.take(nothing))
+    told = tuple(told_problems(index))
+    return replace(index, files=index.files.take(nothing), traces=index.traces.take(nothing), problems=told)
 
 
 def save_index(place: Place, index: ArchiveIndex) -> None:

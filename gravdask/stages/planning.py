@@ -7,9 +7,8 @@ what the ledger knows of it changes only when they are done.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -100,9 +99,13 @@ class ChannelTasks:
 
 @dataclass
 class _Share:
-    """Tasks of one channel: their numbers, and the tasks themselves if they are kept."""
+    """Tasks of one channel: their numbers, and the tasks themselves if they are kept.
+
+    The place is that of the channel's name among all channels of the stage, also those with nothing to do.
+    """
 
     channel: str
+    place: int
     extent: Extent
     make: Callable[[], Iterable[Task | None]]
     kept: list[Task] | None = None
@@ -141,21 +144,22 @@ class Tasks:
         return [share.channel for share in self._shares]
 
     def share(self, i: int, n: int) -> Tasks:
-        """Every n-th task or so: those whose names fall to the i-th of n jobs.
+        """Every n-th unit of the stage, as far as it is to be done: what falls to the i-th of n jobs.
 
-        By the unit's name, not its place in the plan: what a job finds stale depends on what others have finished.
+        Counted among all units of all channels of the stage, not among those that are to be done: these depend on what
+        other jobs have finished. Units of the same span are dealt out one by one, as are those of a channel.
         """
         if n == 1:
             return self
         chosen = []
         for share in self._shares:
             units = share.extent.units
-            mine = np.array([zlib.crc32(f"{share.channel}/{u}".encode()) % n == i for u in units.tolist()], bool)
+            mine = (units + share.place) % n == i
             extent = Extent(units[mine], share.extent.parts[mine], 0)
             numbers = set(extent.units.tolist())
             kept = None if share.kept is None else [t for t in share.kept if t.unit in numbers]
             if numbers:
-                chosen.append(_Share(share.channel, extent, share.make, kept))
+                chosen.append(_Share(share.channel, share.place, extent, share.make, kept))
         return Tasks(chosen)
 
     def groups(self, least: int) -> Iterator[list[Task]]:
@@ -199,8 +203,9 @@ class Plan:
         notes
             May be added to while the channels are looked at.
         """
-        shares, current, kept = [], 0, 0
+        shares, current, kept, names = [], 0, 0, []
         for channel in channels:
+            names.append(channel.channel)
             extent, tasks = channel.count(), None
             if extent is None:
                 units = list(channel.make())
@@ -212,7 +217,9 @@ class Plan:
             current += extent.current
             if extent.units.size:
                 keeps = tasks if kept <= KEEP_TASKS else None
-                shares.append(_Share(channel.channel, extent, channel.make, keeps))
+                shares.append(_Share(channel.channel, 0, extent, channel.make, keeps))
+        places = {name: place for place, name in enumerate(sorted(names))}
+        shares = [replace(share, place=places[share.channel]) for share in shares]
         return cls(Tasks(shares), current, list(notes))
 
     @property

@@ -10,6 +10,7 @@ import pandas as pd
 
 import gravdask
 from gravdask.archive.index import ArchiveIndex
+from gravdask.archive.lookalikes import told_problems
 from gravdask.config import digest
 from gravdask.errors import ModelError
 from gravdask.grid import day_start_ns
@@ -271,7 +272,7 @@ def _waveform(context: Context, network: Network, row: int, component: int) -> W
 def quarantine_table(context: Context, index: ArchiveIndex | None, more: list[dict[str, Any]]) -> pd.DataFrame:
     """Everything that could not be used: files of the archive, units of the stages, rows of the catalogue."""
     rows: list[dict[str, Any]] = []
-    for problem in index.problems if index is not None else ():
+    for problem in told_problems(index) if index is not None else ():
         if problem.severity == "quarantined":
             rows.append({"where": problem.path, "line": problem.line, "what": problem.what, "cure": problem.cure})
     chosen = {c.name for c in context.chosen()} | {"*"}

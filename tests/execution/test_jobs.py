@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from gravdask.config import ClusterConfig
 from gravdask.execution import jobs
-from gravdask.execution.jobs import Watch, cluster_arguments, existing_jobs, job_count, job_script, lifetime
+from gravdask.execution.jobs import Watch, cluster_arguments, existing_jobs, job_count, job_script, last_words, lifetime
 from gravdask.execution.units import CALM
 
 
@@ -138,6 +139,21 @@ def test_a_batch_system_that_is_not_there_says_nothing(tmp_path: Path, monkeypat
     assert existing_jobs("pbs", []) == set()
 
 
+def test_the_last_words_are_those_of_ones_own_jobs(tmp_path: Path) -> None:
+    def log(name: str, text: str, age: float) -> None:
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
+
+    log("gravdask-36.err", "INFO\nError: of another run\n", 0.0)
+    log("gravdask-139.err", "Error: of a third\n", 0.0)
+    log("gravdask-39.err", "", 1.0)
+    assert last_words(tmp_path, ["39", "40"]) == "gravdask-39.err: it is empty"
+    log("gravdask-40.err", "a start\nbash: no such module\nError: it ends\n", 5.0)
+    assert last_words(tmp_path, ["39", "40"]) == "gravdask-40.err: Error: it ends"
+    assert last_words(tmp_path, ["40.server"]) == "gravdask-40.err: Error: it ends"
+    assert last_words(tmp_path, []) == last_words(tmp_path, ["41"]) == last_words(tmp_path / "none", ["39"]) == ""
+
+
 class Cluster:
     """Jobs as dask-jobqueue holds them; what is asked of them is written down."""
 
@@ -215,7 +231,7 @@ def test_nothing_is_done_while_all_is_well_or_nobody_answers(
 def test_jobs_that_end_at_once_are_not_submitted_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gravdask-logs").mkdir()
-    (tmp_path / "gravdask-logs" / "gravdask-7.err").write_text("line 9: module: command not found\n\n")
+    (tmp_path / "gravdask-logs" / "gravdask-3a.err").write_text("line 9: module: command not found\n\n")
     looking, said = watch(Cluster([], workers=0), set(), monkeypatch)
     for round_ in range(20):
         looking._cluster = Cluster([f"job{round_}a", f"job{round_}b"], workers=0)
@@ -225,4 +241,4 @@ def test_jobs_that_end_at_once_are_not_submitted_for_ever(tmp_path: Path, monkey
     assert looking.losses == 8
     assert len(said) == 3
     assert looking.trouble.startswith("8 jobs ended without a worker that came, so nothing more is submitted")
-    assert looking.trouble.endswith("gravdask-7.err: line 9: module: command not found")
+    assert looking.trouble.endswith("gravdask-3a.err: line 9: module: command not found")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -248,6 +250,17 @@ def test_single_threaded_means_one_thread() -> None:
             numcodecs.blosc.set_nthreads(before[0])
             os.environ.clear()
             os.environ.update(before[1])
+
+
+def test_blas_obeys_whether_it_is_loaded_or_not_yet() -> None:
+    program = (
+        "import numpy\nfrom gravdask.execution import single_threaded\nsingle_threaded()\n"
+        "import scipy.linalg, sklearn.cluster, threadpoolctl\n"
+        "print({p['num_threads'] for p in threadpoolctl.threadpool_info()})\n"
+    )
+    two = {**os.environ, "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", program], env=two, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{1}"
 
 
 # --- workers ----------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 
 def submit(client: Client, function: Callable[[Any], Any], tasks: Any, **more: Any) -> Submission[Any, Any]:
-    settings = {"retries": 2, "stop": threading.Event(), "patience": 30.0, "say": lambda _: None, **more}
+    settings = {"retries": 2, "stop": threading.Event(), "patience": 120.0, "say": lambda _: None, **more}
     return Submission(client, function, tasks, **settings)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -70,8 +69,21 @@ def test_jobs_share_every_unit_once_and_by_its_name(
     for i, share in enumerate(shares):
         assert len(share) == len(names(share))
         assert share.parts == sum(len(t.stale) for t in share)
-        assert {zlib.crc32(f"{c}/{u}".encode()) % 3 for c, u in names(share)} <= {i}
+        assert {("ABCD".index(c) + u) % 3 for c, u in names(share)} <= {i}
     assert names(plan.tasks.share(0, 1)) == names(plan.tasks)
+
+
+@pytest.mark.parametrize(("stations", "units", "jobs"), [(80, 2, 16), (80, 3, 7), (4, 1, 2), (5, 19, 8)])
+def test_jobs_have_the_same_number_of_units_or_nearly_so(stations: int, units: int, jobs: int) -> None:
+    """Whatever others have finished meanwhile, each job finds the units that are its own."""
+    fresh = [Channel(f"GD.S{n:03d}", units) for n in range(stations)]
+    whole = Plan.of([ChannelTasks(c.name, lambda c=c: [task(c.name, u) for u in range(units)]) for c in fresh])
+    sizes = [len(whole.tasks.share(i, jobs)) for i in range(jobs)]
+    assert sum(sizes) == stations * units
+    assert max(sizes) - min(sizes) <= units
+    later = plan_of(fresh[::-1]).tasks
+    for i in range(jobs):
+        assert set(names(later.share(i, jobs))) == set(names(whole.tasks.share(i, jobs))) & set(names(later))
 
 
 def test_what_can_be_counted_is_not_made(channels: list[Channel]) -> None:
