@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import dask
 import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +130,8 @@ def fit_projection(
 
     mean, scale = fit_scaler(rows)
     scaled = da.from_array((sample - mean) / scale, chunks=(max(len(sample), 1), sample.shape[1]))
-    pca = PCA(n_components=n_components, svd_solver="tsqr", random_state=seed).fit(scaled)
+    with dask.config.set(scheduler="synchronous"):  # one block that is here already: not sent to a worker
+        pca = PCA(n_components=n_components, svd_solver="tsqr", random_state=seed).fit(scaled)
     components = first_largest_positive(np.asarray(pca.components_, np.float64))
     centre, explained = np.asarray(pca.mean_, np.float64), np.asarray(pca.explained_variance_ratio_)
     plain = Projection(mean, scale, components, centre, explained)
