@@ -196,7 +196,7 @@ _ENDS = {
 def _ended(state: State) -> list[str]:
     """A run that came to an end, good or bad."""
     span = f"{_when(state['started'])} to {_when(state['ended'])} UTC ({_rounded(state['seconds'])})"
-    error = f": {state['error']}" if state["error"] else ""
+    error = f": {state['error']}" if state["error"] and state["state"] != "stopped" else ""
     lines = [
         f"last run   {span} by {_who(state)}: {_ENDS.get(state['state'], state['state'])}{error}",
         f"           {_what(state)}",

@@ -169,7 +169,7 @@ def test_a_run_that_is_killed_is_told_as_such_until_another_goes_on_with_it(
     assert (found["running"], found["lost"]) == ([], [])
     assert (found["last"]["state"], found["last"]["pid"]) == ("stopped", again.pid)
     assert 1 <= found["last"]["stages"][0]["done"] < UNITS - lost["stages"][0]["done"]
-    assert "stopped as asked" in "\n".join(run_lines(Place.of(store)))
+    assert "stopped as asked; run again to continue\n" in "\n".join(run_lines(Place.of(store)))
     capsys.readouterr()
     from gravdask.cli import _code
 

@@ -14,6 +14,8 @@ from gravdask.errors import GridError, ReadError
 from gravdask.grid import SECOND_NS, Rate
 
 Kind = Literal["gravity", "pressure", "seismic", "other"]
+MOTION: frozenset[str] = frozenset({"gravity", "seismic"})
+"""Kinds of channels that carry ground motion."""
 DTYPES = ("int32", "int64", "float32", "float64")
 UNKNOWN_NETWORK = "XX"
 EMPTY_LOCATION = "--"

@@ -122,7 +122,7 @@ def unit_findings(config: Config, survey: Survey | None) -> list[Finding]:
     if not count or survey is None or not survey.rates:
         return []
     units = units_of(survey, config)
-    about = f"{count} for about {units} units of the stage that has the fewest"
+    about = f"{count} for about {units} units of scatter"
     if count > units:
         return [note(what, f"{about}: some have nothing to do then", f"{units} would do")]
     return [ok(what, about)]

@@ -13,6 +13,7 @@ import pandas as pd
 from gravdask.archive.index_table import ArchiveIndex
 from gravdask.archive.inspect_file import FileTask, inspect_file
 from gravdask.archive.locations import as_location, normal_root
+from gravdask.archive.traces import MOTION
 from gravdask.archive.walk import Found, walk
 from gravdask.config import Config
 from gravdask.errors import ReadError
@@ -41,6 +42,8 @@ class RateShare:
         Names of the channels that are known.
     first_ns, last_ns
         Span of what is known [ns since 1970].
+    motion_samples, motion
+        Samples, and names, of the channels that carry ground motion.
     """
 
     samples: float = 0.0
@@ -48,6 +51,8 @@ class RateShare:
     channels: set[str] = field(default_factory=set)
     first_ns: int = 2**62
     last_ns: int = -(2**62)
+    motion_samples: float = 0.0
+    motion: set[str] = field(default_factory=set)
 
     @property
     def days(self) -> float:
@@ -141,8 +146,8 @@ def _new(found: Found, index: ArchiveIndex | None) -> np.ndarray[tuple[int], np.
 def _count(result: Survey, config: Config, traces: pd.DataFrame, scale: float, new: bool) -> None:
     """Add traces to what an archive holds, as far as they are chosen and within its span."""
     first, last = config.archive.span_ns()
-    columns = (traces[name].tolist() for name in ("channel", "rate", "start_ns", "npts"))
-    for channel, text, start, samples in zip(*columns, strict=True):
+    columns = (traces[name].tolist() for name in ("channel", "rate", "start_ns", "npts", "kind"))
+    for channel, text, start, samples, kind in zip(*columns, strict=True):
         if not matches(channel, config.archive.select):
             continue
         rate = Rate.parse(text)
@@ -156,14 +161,17 @@ def _count(result: Survey, config: Config, traces: pd.DataFrame, scale: float, n
         count = samples * (end - begin) / max(length, 1) * scale
         share.samples += count
         share.new += count if new else 0.0
+        if kind in MOTION:
+            share.motion.add(channel)
+            share.motion_samples += count
 
 
 def units_of(survey: Survey, config: Config) -> int:
-    """Units of the stage that has the fewest, about."""
+    """Units of ``scatter``, which has the fewest and the longest, about."""
     total = 0
     for rate, share in survey.rates.items():
         days = unit_days(feature_rate(rate, config.preprocess.feature_rate))
-        total += max(math.ceil(share.samples / rate.hz / 86_400 / days), len(share.channels))
+        total += max(math.ceil(share.motion_samples / rate.hz / 86_400 / days), len(share.motion))
     return total
 
 

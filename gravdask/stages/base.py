@@ -12,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 from xxhash import xxh3_64_hexdigest
 
+from gravdask.archive.traces import MOTION
 from gravdask.config import Config, digest
 from gravdask.preprocess.pressure import NOMINAL_ADMITTANCE
 from gravdask.progress import Progress
@@ -110,7 +111,7 @@ class Context:
 
     def signals(self) -> list[Channel]:
         """Chosen channels that carry ground motion: everything but air pressure."""
-        return [c for c in self.chosen() if c.kind in {"gravity", "seismic"}]
+        return [c for c in self.chosen() if c.kind in MOTION]
 
     def features(self) -> list[Channel]:
         """Chosen channels that carry ground motion as their features see them: at the rate of the features."""

@@ -12,7 +12,7 @@ import zarr
 
 from gravdask.archive.operator_log import LogRow
 from gravdask.archive.stations import StationTable
-from gravdask.archive.traces import ChannelId
+from gravdask.archive.traces import MOTION, ChannelId
 from gravdask.errors import StationError
 from gravdask.grid import record_blocks
 from gravdask.preprocess.units import parse_unit
@@ -55,7 +55,7 @@ def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]
         velocity_limit=None if limit is None else limit * parse_unit("m/s").factor,
     )
     notes = [*place.notes, *worth.notes]
-    if not channel.located and kind in {"gravity", "seismic"}:
+    if not channel.located and kind in MOTION:
         notes.append(
             f"{plan.name}: no coordinates, so no tide is subtracted and no earthquake window predicted; "
             "give them with --stations (CSV, StationXML or dataless SEED) or in [[archive.channels]]"

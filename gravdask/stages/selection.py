@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable
 
+from gravdask.archive.traces import MOTION
 from gravdask.stages.channels import Channel
 
 
@@ -25,7 +26,7 @@ def model_channels(channels: Iterable[Channel], choice: str) -> list[Channel]:
     choice
         ``vertical``: one channel a station and rate, the vertical one of the lowest location code; ``all``: all.
     """
-    candidates = [c for c in channels if c.kind in {"gravity", "seismic"}]
+    candidates = [c for c in channels if c.kind in MOTION]
     if choice == "all":
         return sorted(candidates, key=lambda c: c.name)
     best: dict[tuple[str, str], Channel] = {}

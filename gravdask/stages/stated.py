@@ -18,6 +18,7 @@ import pandas as pd
 from gravdask.archive.epochs import ALWAYS
 from gravdask.archive.operator_log import LogRow, concerning, read_operator_log
 from gravdask.archive.reader import ReadOptions
+from gravdask.archive.traces import MOTION
 from gravdask.config import ArchiveConfig
 from gravdask.config.channels import ChannelConfig, clock_seconds
 from gravdask.errors import ConfigError, UnitsError
@@ -120,7 +121,7 @@ def meant_for(pattern: str, unit: str | None, kind: str) -> bool:
         return True
     if unit and parse_unit(unit).kind == "pressure":
         return kind == "pressure"
-    return kind in {"gravity", "seismic"}
+    return kind in MOTION
 
 
 def load_log(settings: ArchiveConfig) -> tuple[LogRow, ...]:

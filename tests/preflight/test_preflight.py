@@ -395,7 +395,8 @@ def made_up(hz: float, days: float, channels: int = 1) -> object:
     from gravdask.grid import DAY_NS
     from gravdask.preflight.survey import RateShare, Survey
 
-    share = RateShare(days * 86_400 * hz * channels, 0.0, {f"X.{n}..A" for n in range(channels)}, 0, int(days * DAY_NS))
+    samples, names = days * 86_400 * hz * channels, {f"X.{n}..A" for n in range(channels)}
+    share = RateShare(samples, 0.0, names, 0, int(days * DAY_NS), samples, names)
     return Survey(rates={Rate.from_hz(hz): share})
 
 
@@ -461,7 +462,11 @@ def test_more_workers_than_units_are_told(archive: Path) -> None:
     found = survey(config)
     assert units_of(found, config) == 2
     assert "some have nothing to do" in lines(needs.unit_findings(config, found), "note")[0]
-    assert units_of(made_up(1.0, 3 * 1536, channels=4), config) == 12  # type: ignore[arg-type]
+    network = made_up(1.0, 3 * 1536, channels=4)
+    assert units_of(network, config) == 12  # type: ignore[arg-type]
+    (share,) = network.rates.values()  # type: ignore[attr-defined]
+    share.motion_samples, share.motion = share.samples / 2, {"X.0..A", "X.1..A"}  # the others are barometers
+    assert units_of(network, config) == 6  # type: ignore[arg-type]
 
 
 # -------------------------------------------------------------------------------------------------------- batch systems
