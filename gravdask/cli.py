@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial, reduce
@@ -24,6 +25,7 @@ from gravdask.progress import Progress
 from gravdask.store.place import place_of
 
 F = TypeVar("F", bound=Callable[..., Any])
+UNFORESEEN = "nobody foresaw this error; please report it with the lines above. What was finished is kept"
 EXIT_USAGE, EXIT_FAILED, EXIT_LEASE, EXIT_PREFLIGHT = 2, 3, 4, 5
 
 
@@ -343,7 +345,14 @@ def main(arguments: list[str] | None = None) -> None:
     0 done; 1 finished with something quarantined; 2 wrong usage or configuration; 3 failed or stopped, run again to
     continue; 4 another client holds the store; 5 a check before the start failed.
     """
-    sys.exit(_code(arguments))
+    try:
+        code = _code(arguments)
+    except Exception:  # noqa: BLE001
+        # Python's own exit code of such an end is 1, which a batch system would take for "done".
+        traceback.print_exc()
+        click.echo(f"gravdask: {UNFORESEEN}", err=True)
+        raise SystemExit(EXIT_FAILED) from None
+    sys.exit(code)
 
 
 def _code(arguments: list[str] | None) -> int:

@@ -45,6 +45,7 @@ from gravdask.store.ledger import Ledger, Record
 from gravdask.store.options import keep_options, kept_options
 from gravdask.store.place import Place, in_words, place_of
 from gravdask.store.runlog import RunLog, about_run
+from gravdask.store.turn import Turns
 
 UNIT_STAGES = {
     "noise": Stage("noise", noise.plan, noise.work, noise.prepare),
@@ -205,7 +206,8 @@ def _opened(
     # One BLAS thread here too: more would change the last bits of a model, and a store's values with them.
     with lease, threadpool_limits(1), log:
         ledger = Ledger(place / "ledger", lease.check)
-        context = Context(config, ledger, progress, part, channels, log=log)
+        turns = Turns(lease, log.telling(progress.say), stop or threading.Event())
+        context = Context(config, ledger, progress, part, channels, log=log, turns=turns)
         context.reload()
         state = _Run(context, runner, RunRecord(notes=ledger.heal()), events=events)
         if not converting:

@@ -248,6 +248,22 @@ def test_main_exits_with_the_code() -> None:
     assert caught.value.code == 2
 
 
+def test_what_nobody_foresaw_is_no_end_that_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*arguments: object) -> int:
+        failure = "a corner of the world"
+        raise RuntimeError(failure)
+
+    monkeypatch.setattr(cli_module, "_execute", fail)
+    with pytest.raises(SystemExit) as caught:
+        cli_module.main(["run", "."])
+    assert caught.value.code == 3
+    said = capsys.readouterr().err
+    assert "RuntimeError: a corner of the world" in said
+    assert said.splitlines()[-1].startswith("gravdask: ")
+
+
 # --- from options to configuration ------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ from gravdask.store.ledger import Ledger, Record
 from gravdask.store.place import Place, place_of
 from gravdask.store.presence import Presence
 from gravdask.store.runlog import RunLog
+from gravdask.store.turn import Turns
 
 __all__ = [
     "VERSIONS",
@@ -72,6 +74,8 @@ class Context:
         Which share of the units this client works on, as (i, n).
     log
         Follows the run.
+    turns
+        Takes turns with other clients of the store; None where there are none.
     """
 
     config: Config
@@ -81,6 +85,7 @@ class Context:
     patterns: tuple[str, ...] = ("*",)
     channels: dict[str, Channel] = field(default_factory=dict)
     log: RunLog = field(default_factory=RunLog)
+    turns: Turns | None = None
     _presence: Presence | None = None
 
     @cached_property
@@ -94,6 +99,10 @@ class Context:
         if self._presence is None:
             self._presence = Presence(self.store)
         return self._presence
+
+    def turn(self, needed: Callable[[], bool] = lambda: True) -> AbstractContextManager[bool]:
+        """Make groups, arrays or attributes while no other client does; see `gravdask.store.turn.Turns.take`."""
+        return nullcontext(needed()) if self.turns is None else self.turns.take(needed)
 
     def root(self, create: bool = False) -> zarr.Group:
         """Root group of the store, to be written below where ``create`` says so."""

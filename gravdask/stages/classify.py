@@ -73,7 +73,8 @@ def _add_channel(context: Context, channel: Channel, model: Model, runner: Runne
             return f"{channel.name}: not classified: its record has no energy at any period"
         if result.rows >= ALMOST * least:
             group: Any = open_root(context.store, write=True)[model_path(model.rate, model.digest)]
-            save_medians(group, channel.name, result.medians)
+            with context.turn():
+                save_medians(group, channel.name, result.medians)
             return f"{channel.name}: not in the fit; classified with medians of its own first {FIRST_DAYS} days"
     return f"{channel.name}: not classified: too few valid frames for medians of its own (fit.min_days)"
 

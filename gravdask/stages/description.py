@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +119,42 @@ def link_pressure(
     return linked
 
 
+@dataclass(frozen=True)
+class _Described:
+    """A channel as it is to stand in the store, and what a person stated of it."""
+
+    channel: Channel
+    evidence: dict[str, Any]
+
+
 def create_channels(context: Context, plans: list[ChannelPlan], table: StationTable) -> list[str]:
     """Write what is known of the planned channels into the store and make their records; gives notes."""
+    log = load_log(context.config.archive)
     notes: list[str] = []
+    different = _different(context, plans, table, log, notes)
+
+    def still() -> bool:
+        """Look again whether anything is to be written: another job may have written the same meanwhile."""
+        nonlocal different
+        context.reload()
+        different = _different(context, plans, table, log, [])
+        return bool(different)
+
+    if different:
+        with context.turn(still) as needed:
+            root = context.root(create=True)
+            for item in different if needed else ():
+                _write_channel(root, item)
+        if needed:  # a store of a thousand channels takes seconds to open
+            context.reload()
+    keep_log(context, log)
+    return notes
+
+
+def _different(
+    context: Context, plans: list[ChannelPlan], table: StationTable, log: tuple[LogRow, ...], notes: list[str]
+) -> list[_Described]:
+    """Channels that the store does not describe as they are now; adds notes on them."""
     found = dict(context.channels)
     for plan in plans:
         channel, remarks = describe(plan, table)
@@ -136,13 +169,11 @@ def create_channels(context: Context, plans: list[ChannelPlan], table: StationTa
                     "to be written again"
                 )
         found[plan.name] = channel
-    root = context.root(create=True)
-    settings = context.config.archive
-    log = load_log(settings)
-    said = {name: Stated.of(name, settings, log) for name in found}
+    root = context.root()
+    said = {name: Stated.of(name, context.config.archive, log) for name in found}
     pressure = {name: str(wanted) for name, s in said.items() if (wanted := s.first("pressure")) is not None}
     planned = {plan.name for plan in plans}
-    written = False
+    different = []
     for name, channel in link_pressure(found, pressure, notes).items():
         kept = evidence(said[name])
         same = channel == context.channels.get(name)
@@ -150,19 +181,20 @@ def create_channels(context: Context, plans: list[ChannelPlan], table: StationTa
             notes.append(f"{name}: the metadata of its record were damaged or gone and are made again")
             same = False
         # What was stated is looked up only where something is: an attribute read a channel would cost a remote store.
-        if same and (not kept or name not in planned or _evidence_in(root, name) == kept):
-            continue
-        raw = root.require_group(f"{name}/raw")
-        attributes: dict[str, Any] = {"long_name": "record", "units": channel.source_unit, "coordinates": ""}
-        if channel.dtype.startswith("int"):
-            attributes |= {"scale_factor": 10.0**-channel.decimals, "missing_value": missing_value(channel.dtype)}
-        create_array(raw, "record", record_blocks(channel.rate), ("time",), channel.dtype, attributes=attributes)
-        raw.attrs.put({"channel": channel.to_attributes(), **kept})
-        written = True
-    keep_log(context, log)
-    if written:  # a store of a thousand channels takes seconds to open
-        context.reload()
-    return notes
+        if not same or (kept and name in planned and _evidence_in(root, name) != kept):
+            different.append(_Described(channel, kept))
+    return different
+
+
+def _write_channel(root: zarr.Group, item: _Described) -> None:
+    """Make a channel's group and record, and describe it."""
+    channel = item.channel
+    raw = root.require_group(f"{channel.name}/raw")
+    attributes: dict[str, Any] = {"long_name": "record", "units": channel.source_unit, "coordinates": ""}
+    if channel.dtype.startswith("int"):
+        attributes |= {"scale_factor": 10.0**-channel.decimals, "missing_value": missing_value(channel.dtype)}
+    create_array(raw, "record", record_blocks(channel.rate), ("time",), channel.dtype, attributes=attributes)
+    raw.attrs.put({"channel": channel.to_attributes(), **item.evidence})
 
 
 def trim_extents(context: Context, plans: list[ChannelPlan]) -> None:
@@ -190,8 +222,9 @@ def trim_extents(context: Context, plans: list[ChannelPlan]) -> None:
     if not trimmed:  # a store of a thousand channels takes seconds to open
         return
     root = context.root(create=True)
-    for name, channel in trimmed.items():
-        root[f"{name}/raw"].attrs.update({"channel": channel.to_attributes()})
+    with context.turn():
+        for name, channel in trimmed.items():
+            root[f"{name}/raw"].attrs.update({"channel": channel.to_attributes()})
     context.reload()
 
 

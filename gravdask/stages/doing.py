@@ -122,7 +122,8 @@ def _begun(context: Context, stage: Stage, tasks: Tasks) -> Iterator[Task]:
     for group in tasks.groups(BEGIN_TOGETHER):
         context.ledger.begin(t.record("begun") for t in group)
         if stage.prepare is not None:
-            stage.prepare(context, group)
+            with context.turn():
+                stage.prepare(context, group)
         # The longest first: a long one that starts last would keep all other workers waiting.
         yield from sorted(group, key=lambda task: -len(task.stale))
 

@@ -110,6 +110,29 @@ class Lease:
         with contextlib.suppress(OSError, GravdaskError):
             self._object.delete()
 
+    @property
+    def folder(self) -> Place:
+        """Folder of the leases of the store."""
+        return self._folder
+
+    @property
+    def id(self) -> str:
+        """Name of this client among all that work on the store."""
+        return self._claim.id
+
+    def stands(self, other: str) -> bool:
+        """Whether a client of this id holds a lease and may still be running.
+
+        Raises
+        ------
+        LeaseHeldError, ExecutionError
+            If this client's own lease is not there any more.
+        """
+        entries = self._standing()
+        found = next((e for e in entries if e.name == f"{other}.json"), None)
+        claim = None if found is None else self._read(found.name)
+        return found is not None and claim is not None and not self._dead(found, claim, self._now(entries))
+
     def check(self) -> None:
         """Make sure the claim still stands, before a commit.
 
@@ -170,20 +193,29 @@ class Lease:
     def _rival(self, entries: list[Entry], entering: bool) -> _Rival | None:
         """Return the live overlapping claim that comes before this one, if there is one; remove dead ones."""
         mine = next(e for e in entries if e.name == self._object.name)
-        # The time there and now: that of this client's last beat, and what has passed since.
-        now = max(mine.time + time.monotonic() - self._beaten, mine.time)
+        now = self._now(entries)
         for entry in entries:
             claim = self._read(entry.name) if entry.name != mine.name else None
             if claim is None:
                 continue
             since = entry.time if claim.time is None else claim.time
-            if now - entry.time > EXPIRY_SECONDS or not alive(claim):
+            if self._dead(entry, claim, now):
                 (self._folder / entry.name).delete()
             elif overlap(self._claim, claim) and (
                 (entering and claim.held) or (since, claim.id) < (self._claim.time or mine.time, self._claim.id)
             ):
                 return _Rival(claim, since)
         return None
+
+    def _now(self, entries: list[Entry]) -> float:
+        """Time where the leases are kept: that of this client's last beat, and what has passed since."""
+        mine = next(e for e in entries if e.name == self._object.name)
+        return max(mine.time + time.monotonic() - self._beaten, mine.time)
+
+    @staticmethod
+    def _dead(entry: Entry, claim: Claim, now: float) -> bool:
+        """Whether the holder of a lease has died, by its process or by its heartbeat."""
+        return now - entry.time > EXPIRY_SECONDS or not alive(claim)
 
     def _read(self, name: str) -> Claim | None:
         """Claim of an object, None if it is gone or no lease; one that is held does not change any more."""
