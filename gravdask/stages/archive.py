@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gravdask.archive.carry import all_roots, carry_over, refuse_emptied
-from gravdask.archive.index import ArchiveIndex, scan
+from gravdask.archive.index import ArchiveIndex, options_digest, scan
 from gravdask.archive.metadata_formats import metadata_format
 from gravdask.archive.operator_log import LogRow
 from gravdask.archive.reader import ReadOptions
@@ -30,10 +30,11 @@ from gravdask.stages.base import Context
 from gravdask.stages.description import create_channels, describe, evidence, link_pressure, trim_extents
 from gravdask.stages.index_file import load_index, save_index
 from gravdask.stages.placement import ChannelPlan, whole_archive
-from gravdask.stages.scanning import duplicate_notes, examples, removal_notes, spread, teller
+from gravdask.stages.scanning import Share, duplicate_notes, examples, removal_notes, spread, teller
 from gravdask.stages.selection import matches
 from gravdask.stages.stated import Stated, check_entries, corrected, load_log
 from gravdask.stages.trace_table import TraceTable
+from gravdask.store.board import Board
 from gravdask.store.place import Place
 
 __all__ = [
@@ -226,11 +227,16 @@ def scan_archive(
     place = index_path(context)
     checkpoint = partial(save_index, place) if keep else None
     tell = teller(context.progress.say)
-    index = scan(roots, options, previous, tell, spread(runner), settings.digests, checkpoint)
+    alone = context.part == (0, 1) or not keep
+    subject = f"{options_digest(options)}{'' if settings.digests else '-stat'}"
+    share = None if alone else Share(Board(context.store, subject), context.part)
+    index = scan(roots, options, previous, tell, spread(runner, share), settings.digests, checkpoint)
     refuse_emptied(index, previous)
     index = carry_over(index, previous, absent)
     if keep and (previous is None or not index.equals(previous)):
         save_index(place, index)
+    if keep and alone:
+        Board.take_down(context.store)  # that of jobs that shared the files
     notes = [
         f"{root}: cannot be reached now; what came from it is kept as it is (drop it for good with archive.forget)"
         for root in absent

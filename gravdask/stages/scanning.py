@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain, islice, pairwise
+from typing import Any
 
+from gravdask.archive.damage import Problem
 from gravdask.archive.index import ArchiveIndex, MapFunction, Progress
 from gravdask.archive.index_diff import diff
-from gravdask.archive.inspect_file import FileReport, FileTask, failed_report, inspect_files
+from gravdask.archive.inspect_file import TRACE_COLUMNS, FileReport, FileTask, failed_report, inspect_files
+from gravdask.archive.walk import FoundFile
 from gravdask.execution import Failure, Runner
+from gravdask.store.board import Board
 
 FEW_FILES = 200
 FEW_BYTES = 2**30
 """Up to so many files, of so many bytes, are looked into by the client itself: workers take seconds to start."""
 EXAMPLES = 3
 """So many names stand for many."""
+PIECES = 8
+"""A job beside others begins with so many pieces of its share of the files, so that others soon hear of them."""
+PIECE_SECONDS = 10.0
+"""What a piece should take."""
 BATCH_FILES = 64
 BATCH_BYTES = 2**28
 
 
-def spread(runner: Runner | None) -> MapFunction:
+@dataclass(frozen=True)
+class Share:
+    """What a job that looks into an archive beside others goes by.
+
+    Attributes
+    ----------
+    board
+        Where it tells the others what it found.
+    part
+        Which share of the files it begins with, as (i, n).
+    """
+
+    board: Board
+    part: tuple[int, int]
+
+
+def spread(runner: Runner | None, share: Share | None = None) -> MapFunction:
     """Make the function that `gravdask.archive.index.scan` looks into files with.
 
     Many files go to the runner's workers in batches. A batch that fails as a whole (its worker died, a reader broke in
@@ -28,27 +56,85 @@ def spread(runner: Runner | None) -> MapFunction:
     ----------
     runner
         Where to work; None for this process.
+    share
+        Of jobs that look into the same archive at the same time.
     """
 
     def apply(function: Callable[[FileTask], FileReport], tasks: Iterable[FileTask]) -> Iterator[FileReport]:
         tasks = list(tasks)
-        if runner is None or (len(tasks) <= FEW_FILES and sum(t.file.size for t in tasks) <= FEW_BYTES):
-            yield from map(function, tasks)
-            return
-        broken: list[FileTask] = []
-        for batch, result in runner.run(inspect_files, list(batches(tasks))):
-            if isinstance(result, Failure):
-                broken += batch
-            else:
-                yield from result
-        for (task,), result in runner.run(inspect_files, [(task,) for task in broken]):
-            if isinstance(result, Failure):
-                what = f"looking into it failed ({result.reason})"
-                yield failed_report(task.file, what, "check the file with another program")
-            else:
-                yield from result
+        few = len(tasks) <= FEW_FILES and sum(t.file.size for t in tasks) <= FEW_BYTES
+        here = runner is None or few
+        look = partial(map, function) if runner is None or few else partial(_by_workers, runner)
+        if share is None:
+            yield from look(tasks)
+        else:
+            yield from _together(look, tasks, share, 1 if here else 2 * BATCH_FILES)
 
     return apply
+
+
+def _by_workers(runner: Runner, tasks: Iterable[FileTask]) -> Iterator[FileReport]:
+    """Look into files on workers, batch by batch."""
+    broken: list[FileTask] = []
+    for batch, result in runner.run(inspect_files, list(batches(tasks))):
+        if isinstance(result, Failure):
+            broken += batch
+        else:
+            yield from result
+    for (task,), result in runner.run(inspect_files, [(task,) for task in broken]):
+        if isinstance(result, Failure):
+            what = f"looking into it failed ({result.reason})"
+            yield failed_report(task.file, what, "check the file with another program")
+        else:
+            yield from result
+
+
+def _together(
+    look: Callable[[Iterable[FileTask]], Iterable[FileReport]], tasks: list[FileTask], share: Share, least: int
+) -> Iterator[FileReport]:
+    """Look into what no other job has looked into yet, piece by piece, and take the rest from them.
+
+    A job that never comes, or dies, leaves its share to the others; a file that two look into at the same moment is
+    the same to both.
+    """
+    waiting = {task.file: task for task in _in_turn(tasks, *share.part)}
+    size = max(-(-len(tasks) // (PIECES * share.part[1])), least)
+    while waiting:
+        for report in map(_report_of, share.board.fresh()):
+            task = None if report is None else waiting.get(report.file)
+            if report is None or task is None or (report.unchanged and report.digest != task.known_digest):
+                continue
+            del waiting[report.file]
+            yield report
+        begun, found = time.monotonic(), []
+        piece = list(islice(waiting.values(), max(min(size, len(waiting) // (2 * share.part[1])), least)))
+        for task in piece:
+            del waiting[task.file]
+        for report in look(piece):
+            found.append(report)
+            yield report
+        # What could not be read now may be readable for another job.
+        share.board.put([asdict(report) for report in found if not report.transient])
+        spent = time.monotonic() - begun
+        size = 2 * size if spent < PIECE_SECONDS / 2 else max(size // 2, least) if spent > 2 * PIECE_SECONDS else size
+
+
+def _in_turn(tasks: list[FileTask], i: int, n: int) -> list[FileTask]:
+    """Tasks in the order of a job: its own share, then those of the jobs after it, which are slow, from their ends."""
+    edges = [len(tasks) * k // n for k in range(n + 1)]
+    shares = [tasks[a:b] for a, b in pairwise(edges)]
+    others = [reversed(shares[(i + k) % n]) for k in range(1, n)]
+    return [*shares[i], *chain.from_iterable(others)]
+
+
+def _report_of(row: Any) -> FileReport | None:  # noqa: ANN401 - whatever lies there
+    """Make a report of what another job wrote; None if it is no such thing."""
+    try:
+        file, problems = FoundFile(**row.pop("file")), [Problem(**problem) for problem in row.pop("problems")]
+        traces = [{name: trace[name] for name in TRACE_COLUMNS} for trace in row.pop("traces")]
+        return FileReport(file=file, problems=problems, traces=traces, **row)
+    except (AttributeError, KeyError, TypeError):
+        return None
 
 
 def batches(tasks: Iterable[FileTask]) -> Iterator[tuple[FileTask, ...]]:

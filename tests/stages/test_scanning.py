@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import shutil
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gravdask.archive import scan
-from gravdask.archive.inspect_file import FileTask
+from gravdask.archive.index_table import ArchiveIndex
+from gravdask.archive.inspect_file import FileReport, FileTask, inspect_file
 from gravdask.archive.reader import ReadOptions
 from gravdask.archive.walk import FoundFile
-from gravdask.config import ClusterConfig
+from gravdask.config import ClusterConfig, build_config
 from gravdask.execution import DaskRunner, Failure, SerialRunner
+from gravdask.pipeline import run
 from gravdask.stages import scanning
-from gravdask.stages.scanning import batches, duplicate_notes, removal_notes, spread, teller
+from gravdask.stages.scanning import Share, batches, duplicate_notes, removal_notes, spread, teller
+from gravdask.store.board import Board
+from gravdask.store.place import Place
 
 FILES = 230
 
@@ -125,3 +135,111 @@ def test_what_is_gone_and_what_is_twice_is_told(tmp_path: Path) -> None:
         note == f"1 files of the last scan are gone, and what came from them leaves the store: {tmp_path / 'A_4.tsf'}"
     )
     assert removal_notes(first, first) == removal_notes(None, first) == []
+
+
+# ------------------------------------------------------------------------------------------ jobs beside each other
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often a file was looked into, by its path."""
+    counted: Counter[str] = Counter()
+
+    def inspect(task: FileTask) -> FileReport:
+        counted[task.file.path] += 1
+        return inspect_file(task)
+
+    monkeypatch.setattr("gravdask.archive.index.inspect_file", inspect)
+    return counted
+
+
+def share(place: Place, i: int, n: int) -> Share:
+    return Share(Board(place, "subject"), (i, n))
+
+
+def test_a_file_is_looked_into_by_one_of_several_jobs(
+    archive: Path, tmp_path: Path, looked: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "PIECES", 20)
+    expected = scan([archive])
+    looked.clear()
+    ready = threading.Barrier(3)
+
+    def job(i: int) -> ArchiveIndex:
+        ready.wait(20)
+        return scan([archive], map_function=spread(None, share(Place.of(tmp_path), i, 3)))
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(job, range(3)))
+    assert all(index.equals(expected) for index in found)
+    assert looked.keys() == {*expected.files["path"]}
+    assert looked.total() < 1.5 * FILES  # at the end two may look into the same at the same moment
+
+
+def test_who_comes_later_looks_into_nothing_but_what_changed(
+    archive: Path, tmp_path: Path, looked: Counter[str]
+) -> None:
+    copy = tmp_path / "archive"
+    shutil.copytree(archive, copy)
+    place = Place.of(tmp_path / "store")
+    first = scan([copy], map_function=spread(None, share(place, 0, 2)))
+    (copy / "A_007.tsf").write_text("2022 01 01 00 00 00 1.5 1013.2\n")
+    (copy / "A_008.tsf").unlink()
+    (copy / "B.tsf").write_text("2022 01 01 00 00 00 2.5 1013.2\n")
+    looked.clear()
+    second = scan([copy], map_function=spread(None, share(place, 1, 2)))
+    assert looked == {"A_007.tsf": 1, "B.tsf": 1}
+    assert second.equals(scan([copy]))
+    assert not second.equals(first)
+
+
+def test_a_job_that_knew_files_before_believes_what_it_knows(
+    archive: Path, tmp_path: Path, looked: Counter[str]
+) -> None:
+    """What another job found to be as it was counts where it is known to be the same here."""
+    copy = tmp_path / "archive"
+    shutil.copytree(archive, copy)
+    place = Place.of(tmp_path / "store")
+    before = scan([copy])
+    for path in copy.iterdir():
+        os.utime(path, ns=(10**18, 10**18))
+    first = scan([copy], previous=before, map_function=spread(None, share(place, 0, 2)))
+    looked.clear()
+    again = scan([copy], previous=before, map_function=spread(None, share(place, 1, 2)))
+    assert again.equals(first)
+    assert not looked
+    new = scan([copy], map_function=spread(None, share(place, 1, 2)))
+    assert looked.total() == FILES + 1  # all, and bad.tsf
+    assert new.traces.equals(before.traces)
+
+
+def test_what_is_no_report_is_passed_over(archive: Path, tmp_path: Path) -> None:
+    place = Place.of(tmp_path)
+    board = Board(place, "subject")
+    board.put([7, {"file": 3}, {"file": {"root": "x"}, "problems": [], "traces": []}, {"other": 1}])
+    for name, content in (("a", b""), ("b", b"no gzip"), ("c", gzip.compress(b"{")), ("d", gzip.compress(b"7"))):
+        (place / "tables/scan/subject" / f"{name}.json.gz").write(content)
+    assert scan([archive], map_function=spread(None, share(place, 0, 2))).equals(scan([archive]))
+
+
+def test_files_go_to_the_workers_piece_by_piece(archive: Path, tmp_path: Path) -> None:
+    runner = Backwards()
+    index = scan([archive], map_function=spread(runner, share(Place.of(tmp_path), 1, 2)))  # type: ignore[arg-type]
+    assert index.equals(scan([archive]))
+    assert sorted(runner.sizes) == [231 - 3 * 64, 64, 64, 64]
+
+
+def test_the_board_is_taken_down_once_the_index_is_whole(small_archive: Path, tmp_path: Path) -> None:
+    config = build_config(
+        {
+            "archive": {"paths": [str(small_archive)]},
+            "store": {"path": str(tmp_path / "x.zarr")},
+            "cluster": {"kind": "serial"},
+        }
+    )
+    folder = tmp_path / "x.zarr/tables/scan"
+    for i in range(2):
+        run(config, stages=("convert",), part=(i, 2))
+    assert len(list(folder.rglob("*.json.gz"))) == 1
+    run(config, stages=("convert",))
+    assert not folder.exists()
