@@ -229,7 +229,7 @@ def scan_archive(
     tell = teller(context.progress.say)
     alone = context.part == (0, 1) or not keep
     subject = f"{options_digest(options)}{'' if settings.digests else '-stat'}"
-    share = None if alone else Share(Board(context.store, subject), context.part)
+    share = None if alone else Share(Board(context.store, subject, context.guard), context.part)
     index = scan(roots, options, previous, tell, spread(runner, share), settings.digests, checkpoint)
     refuse_emptied(index, previous)
     index = carry_over(index, previous, absent)

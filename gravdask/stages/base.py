@@ -104,6 +104,11 @@ class Context:
         """Make groups, arrays or attributes while no other client does; see `gravdask.store.turn.Turns.take`."""
         return nullcontext(needed()) if self.turns is None else self.turns.take(needed)
 
+    def guard(self) -> None:
+        """Make sure that this client may still write, before it does; see `gravdask.store.lease.Lease.check`."""
+        if self.turns is not None:
+            self.turns.lease.check()
+
     def root(self, create: bool = False) -> zarr.Group:
         """Root group of the store, to be written below where ``create`` says so."""
         return open_root(self.store, write=create)

@@ -10,7 +10,7 @@ import gzip
 import json
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gravdask.store.place import Place
@@ -28,9 +28,12 @@ class Board:
         Place of the store.
     subject
         What the rows are about: only clients with the same subject see each other's.
+    guard
+        Called before anything is written: raises where this client must not write any more.
     """
 
-    def __init__(self, store: Place, subject: str) -> None:
+    def __init__(self, store: Place, subject: str, guard: Callable[[], None] = lambda: None) -> None:
+        self._guard = guard
         self._folder = store / FOLDER / subject
         self._me = uuid.uuid4().hex
         self._written = 0
@@ -40,6 +43,7 @@ class Board:
         """Write rows for the others."""
         if not rows:
             return
+        self._guard()
         name = f"{self._me}-{self._written:06d}.json.gz"
         (self._folder / name).write(gzip.compress(json.dumps(rows).encode(), 1, mtime=0))
         self._seen.add(name)

@@ -95,6 +95,7 @@ class Turns:
     def _taken(self) -> bool:
         """Take the turn if it is nobody's, or that of a client that is dead; tell whether it is this one's."""
         mine = self.lease.id
+        self.lease.check()  # nothing is begun anew where a store has vanished
         # It is this client's, too, if the answer to its first attempt was lost on its way.
         if self._place.create(mine.encode()) or self._holder() == mine:
             return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -135,3 +136,12 @@ def test_a_turn_whose_answer_was_lost_is_this_clients(tmp_path: Path) -> None:
         (tmp_path / NAME).write_text(held.id)
         with turns(held).take() as needed:
             assert needed
+
+
+def test_nothing_is_begun_anew_where_the_store_has_gone(tmp_path: Path) -> None:
+    store = tmp_path / "x.zarr"
+    with lease(store / "ledger/leases") as held:
+        shutil.rmtree(store)
+        with pytest.raises(ExecutionError, match="the store is gone"), turns(held).take():
+            pytest.fail("there is nothing to do")
+    assert not store.exists()
