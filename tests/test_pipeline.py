@@ -972,13 +972,15 @@ def test_the_simulated_earthquakes_are_seen_and_disturbances_are_not_taken_for_t
 
 # --------------------------------------------------------------------------------------- processes that work and die
 
-BIG_DAYS = 16
+BIG_STATIONS, BIG_DAYS = 4, 16
 
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory: pytest.TempPathFactory) -> SimulatedNetwork:
     """Four stations over 16 days: enough work to be caught in the middle of it."""
-    return simulate_network(tmp_path_factory.mktemp("big"), 4, BIG_DAYS, 1.0, seed=2, start=FIRST_DAY, pressure=False)
+    return simulate_network(
+        tmp_path_factory.mktemp("big"), BIG_STATIONS, BIG_DAYS, 1.0, seed=2, start=FIRST_DAY, pressure=False
+    )
 
 
 def big_config(network: SimulatedNetwork, store: Path) -> Config:
@@ -1022,6 +1024,9 @@ class Client:
         while not list((self.store / "ledger" / stage).glob("*.jsonl")):
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
+        while stage == "scatter" and len(list(self.store.glob("*/scattering/reach/zarr.json"))) < BIG_STATIONS:
+            assert time.monotonic() < deadline, self.log.read_text()  # the arrays are made before anything is sent off
             time.sleep(0.02)
         time.sleep(0.4)
         self.workers()

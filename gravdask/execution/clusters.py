@@ -87,6 +87,9 @@ def security_of(settings: ClusterConfig) -> Any:  # noqa: ANN401
 
 
 ROLES = ("client", "scheduler", "worker")
+PATIENT = {"distributed.deploy.lost-worker-timeout": "10000 days"}
+"""Local workers are started anew by their nannies. Dask would give one up for good that is not back after 15 s, as on a
+loaded machine, or has died again at that moment."""
 
 
 def _local(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]) -> Link:
@@ -95,7 +98,7 @@ def _local(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]
     from distributed import Client, LocalCluster
 
     del say
-    stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}))
+    stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT, **PATIENT}))
     workers = worker_count(settings)
     security = security_of(settings)
     try:

@@ -40,8 +40,8 @@ def test_against_taupy_at_random_points() -> None:
 @pytest.mark.slow
 def test_against_taupy_at_many_points() -> None:
     rng = np.random.default_rng(5)
-    distance = np.concatenate([rng.uniform(0, 150, 200), rng.uniform(0, 10, 100), rng.uniform(160, 180, 40)])
-    depth = np.concatenate([rng.uniform(0, 700, 200), rng.uniform(0, 100, 100), rng.uniform(0, 700, 40)])
+    distance = np.concatenate([rng.uniform(0, 150, 70), rng.uniform(0, 10, 40), rng.uniform(160, 180, 20)])
+    depth = np.concatenate([rng.uniform(0, 700, 70), rng.uniform(0, 100, 40), rng.uniform(0, 700, 20)])
     expected = first_by_taupy(list(zip(distance.tolist(), depth.tolist(), strict=True)))
     np.testing.assert_allclose(first_arrival_s(distance, depth), expected, atol=2.0)
 

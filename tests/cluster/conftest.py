@@ -284,6 +284,7 @@ SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0,defer_batch=0
 ReturnToService=2
 SlurmdTimeout=10
+MinJobAge=3600
 KillWait=5
 DefMemPerCPU=1000
 PartitionName=main Nodes=n[1-{nodes}] Default=YES MaxTime=INFINITE State=UP

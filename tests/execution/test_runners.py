@@ -364,6 +364,15 @@ def test_a_task_whose_worker_is_killed_is_run_again(tmp_path: Path) -> None:
     assert found == {n: n + 100 for n in range(10)}
 
 
+@pytest.mark.slow
+def test_a_local_worker_that_is_slow_to_come_back_is_not_given_up(tmp_path: Path) -> None:
+    # Dask's own time is 15 s, which a loaded machine may take to start Python.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}), workers(tmp_path, 1, 2) as (runner, _):
+        found = dict(runner.run(make_killer(tmp_path), range(10)))
+        assert found == {n: n + 100 for n in range(10)}
+        assert len(runner.client().cluster.workers) == 1, "its nanny was told to end"
+
+
 class Future:
     """A future that behaves as distributed's does when the worker that held its result has died meanwhile."""
 

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
 from gravdask.errors import ExecutionError
 from gravdask.execution import Failure, submission
+from gravdask.execution.clusters import PATIENT
 from gravdask.execution.submission import Submission
 from gravdask.execution.units import no_mishaps
 
@@ -22,6 +24,7 @@ from gravdask.execution.units import no_mishaps
 def client(tmp_path: Path) -> Iterator[Client]:
     """A cluster of two worker processes."""
     with (
+        dask.config.set(PATIENT),
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=":0", local_directory=str(tmp_path), memory_limit=0
         ) as cluster,
