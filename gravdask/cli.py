@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import signal
+import socket
 import sys
 import threading
 import time
@@ -109,17 +110,21 @@ def _execute(config: Config, stages: tuple[str, ...], flags: dict[str, Any]) -> 
 
     progress = Progress(sys.stderr)
     channels = tuple(flags.get("channels") or ("*",))
+    share = share_of_units(flags.get("task"))
     stop = threading.Event()
     with client_rank(config.cluster) as mine, _stopping(stop, progress):
         if not mine:
             return 0
         if config.cluster.performance_report and config.cluster.kind == "serial":
             progress.say(NO_DASK)
+        if share[1] > 1:  # of many logs of the same job
+            where = f"store {config.store.path}; on {socket.gethostname()}"
+            progress.say(f"share {share[0]}/{share[1]} of the units; {where}")
         record = run(
             config,
             stages=stages,
             channels=channels,
-            part=share_of_units(flags.get("task")),
+            part=share,
             progress=progress,
             stop=stop,
         )

@@ -167,10 +167,11 @@ _MISHAPS = {
 
 
 def _mishaps(state: State) -> list[str]:
-    """What happened to workers and was made good, if anything did."""
+    """What happened to workers, and was made good unless the run failed, if anything did."""
     told = [f"{state.get('mishaps', {}).get(name, 0)} {words}" for name, words in _MISHAPS.items()]
     told = [text for text in told if not text.startswith("0 ")]
-    return [f"           made good: {', '.join(told)}"] if told else []
+    what = "happened" if state["state"] == "failed" else "made good"
+    return [f"           {what}: {', '.join(told)}"] if told else []
 
 
 def _lost(state: State) -> list[str]:

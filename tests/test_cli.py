@@ -407,7 +407,9 @@ def share_of(run: Any, archive: Path, share: str, store: str) -> set[str]:
     """Channels that a job with this share of the units converts."""
     from gravdask.store.ledger import Ledger
 
-    assert run("convert", str(archive), "--serial", "--task", share, "-o", store).code == 0
+    found = run("convert", str(archive), "--serial", "--task", share, "-o", store)
+    assert found.code == 0
+    assert f"share {share} of the units; store " in found.err
     return {r.channel for r in Ledger(Path(store) / "ledger").of_stage("convert")}
 
 
@@ -688,6 +690,8 @@ def test_a_file_of_the_folder_that_contradicts_the_store_is_told(
     assert found.code == 0
     lines = found.err.splitlines()
     assert lines[0] == "configuration: gravdask.toml"
+    unused = run(command[0], str(archive), *command[1:], "-o", "y.zarr").err
+    assert "note: gravdask.toml is here and not used, since an archive is named; -c gravdask.toml uses both\n" in unused
     told = (
         "archive.clock was '+08:00' in earlier runs on this store and is '+00:00' now: "
         "what follows from it is made again"

@@ -243,11 +243,14 @@ def test_a_run_in_words(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_run_that_failed_in_words(store: Place) -> None:
     with pytest.raises(ExecutionError), RunLog(store, {"settings": {"task": [0, 1]}}) as log, log.stage("scatter"):  # noqa: PT012
+        log.follow(lambda: {"jobs_lost": 8})
         msg = "no worker is left"
         raise ExecutionError(msg)
     told = "\n".join(run_lines(store))
     assert ": failed: no worker is left" in told
     assert "scatter    0 units done in 0.0 s, not finished" in told
+    assert "happened: 8 jobs that ended too early" in told
+    assert "made good" not in told
 
 
 def test_silence_is_told(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:

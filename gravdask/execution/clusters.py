@@ -13,6 +13,7 @@ from gravdask.config import ClusterConfig
 from gravdask.errors import ExecutionError
 from gravdask.execution.certificates import check_certificates, no_answer
 from gravdask.execution.jobs import start_jobs
+from gravdask.execution.quiet import quiet
 from gravdask.execution.share import worker_count, worker_memory
 from gravdask.execution.units import CALM, WORKER_ENVIRONMENT
 
@@ -99,6 +100,8 @@ def _local(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]
 
     del say
     stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT, **PATIENT}))
+    # On a loaded machine that is how a run ends well.
+    stack.enter_context(quiet("distributed.nanny", "Worker process still alive after"))
     workers = worker_count(settings)
     security = security_of(settings)
     try:

@@ -130,7 +130,10 @@ def start_jobs(
         cluster.sync(_submit, cluster, count)
     except (RuntimeError, OSError, ValueError) as error:
         if not any(job.job_id for job in cluster.workers.values()):  # else a limit of jobs, which others end
-            msg = f"{settings.kind} takes no job ({_last_line(error)}); 'gravdask preflight' looks closer"
+            msg = (
+                f"{settings.kind} takes no job ({_last_line(error)}); see queue, account, qos and directives in "
+                "[cluster]; 'gravdask preflight' looks closer"
+            )
             raise PreflightError(msg) from error
         say(f"note: {settings.kind} does not take all jobs ({_last_line(error)}); tried again now and then")
     say(f"{count} {settings.kind} jobs of {settings.workers_per_job} workers; what they print is in {logs}")

@@ -106,7 +106,10 @@ def test_what_slurm_refuses_is_told_in_its_words(
     config = network.config(tmp_path / "store.zarr", "slurm", **settings(tmp_path, **wrong))
     client = start([*RUN, str(config), *QUICK], **slurm.environment)
     assert client.code() == 5
-    assert re.search(rf"gravdask: slurm takes no job \(.*{words}.*\); 'gravdask preflight' looks closer", client.said())
+    assert re.search(
+        rf"gravdask: slurm takes no job \(.*{words}.*\); see queue, .*; 'gravdask preflight' looks closer",
+        client.said(),
+    )
     assert "Traceback" not in client.said()
     assert slurm.jobs() == []
 
