@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
+import importlib
 import multiprocessing
 import os
 import random
@@ -144,6 +145,8 @@ def scaling(folder: Path, counts: list[int], stations: int, seconds: float) -> N
             ClusterConfig(kind="local", workers=count, scratch=str(folder), memory="0", dashboard=""), lambda _: None
         )
         runner.client().wait_for_workers(count, timeout=600)
+        # Two cores here import what every worker of a cluster imports on a core of its own.
+        runner.client().run(importlib.import_module, "gravdask.execution.units")
         walls = {}
         for stage, found in times.items():
             begun = time.perf_counter()
@@ -186,6 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=["overhead", "efficiency", "scaling", "interrupted"])
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64], help="numbers of workers that scale")
     options = parser.parse_args()
     side_by_side.say(f"gravdask {gravdask.__version__}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory(prefix="gravdask-bench-") as name:
@@ -196,7 +200,7 @@ def main() -> None:
         if "efficiency" in options.what:
             efficiency(folder, *((4, 10, 1) if quick else (6, 120, 5)))
         if "scaling" in options.what:
-            scaling(folder, [4] if quick else [1, 4, 16, 64], 8 if quick else 80, 8.0 if quick else 108.0)
+            scaling(folder, [4] if quick else options.workers, 8 if quick else 80, 8.0 if quick else 108.0)
         if "interrupted" in options.what:
             cluster_interrupted.measure(folder, quick)
 
