@@ -64,11 +64,12 @@ def stated_values(
         If the file, or a value that is looked at here, is wrong.
     """
     file = flags.get("config_file")
-    if file is None and not archive and Path(CONFIG_FILE).exists():
-        file = CONFIG_FILE
-        say(f"configuration: {CONFIG_FILE}")
-    elif file is None and Path(CONFIG_FILE).exists():
-        say(f"note: {CONFIG_FILE} is here and not used, since an archive is named; -c {CONFIG_FILE} uses both")
+    if file is None and Path(CONFIG_FILE).exists():
+        if archive:
+            say(f"note: {CONFIG_FILE} is here and not used, since an archive is named; -c {CONFIG_FILE} uses both")
+        else:
+            file = CONFIG_FILE
+            say(f"configuration: {CONFIG_FILE}")
     if file and Path(file).is_dir():
         msg = f"{file}: this is a folder, and no configuration file; an archive is named without -c"
         raise ConfigError(msg)

@@ -22,6 +22,8 @@ FEW_BYTES = 2**30
 """Up to so many files, of so many bytes, are looked into by the client itself: workers take seconds to start."""
 EXAMPLES = 3
 """So many names stand for many."""
+Look = Callable[[Iterable[FileTask]], Iterable[FileReport]]
+"""Looks into some files."""
 PIECES = 8
 """A job beside others begins with so many pieces of its share of the files, so that others soon hear of them."""
 PIECE_SECONDS = 10.0
@@ -63,12 +65,11 @@ def spread(runner: Runner | None, share: Share | None = None) -> MapFunction:
     def apply(function: Callable[[FileTask], FileReport], tasks: Iterable[FileTask]) -> Iterator[FileReport]:
         tasks = list(tasks)
         few = len(tasks) <= FEW_FILES and sum(t.file.size for t in tasks) <= FEW_BYTES
-        here = runner is None or few
-        look = partial(map, function) if runner is None or few else partial(_by_workers, runner)
-        if share is None:
-            yield from look(tasks)
-        else:
-            yield from _together(look, tasks, share, 1 if here else 2 * BATCH_FILES)
+        look: Look = partial(map, function)
+        least = 1
+        if runner is not None and not few:
+            look, least = partial(_by_workers, runner), 2 * BATCH_FILES
+        yield from look(tasks) if share is None else _together(look, tasks, share, least)
 
     return apply
 
@@ -89,9 +90,7 @@ def _by_workers(runner: Runner, tasks: Iterable[FileTask]) -> Iterator[FileRepor
             yield from result
 
 
-def _together(
-    look: Callable[[Iterable[FileTask]], Iterable[FileReport]], tasks: list[FileTask], share: Share, least: int
-) -> Iterator[FileReport]:
+def _together(look: Look, tasks: list[FileTask], share: Share, least: int) -> Iterator[FileReport]:
     """Look into what no other job has looked into yet, piece by piece, and take the rest from them.
 
     A job that never comes, or dies, leaves its share to the others; a file that two look into at the same moment is

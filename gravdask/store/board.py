@@ -57,7 +57,7 @@ class Board:
             self._seen.add(entry.name)
             try:
                 rows = json.loads(gzip.decompress((self._folder / entry.name).read()))
-            except (FileNotFoundError, EOFError, OSError, ValueError, zlib.error):
+            except (OSError, EOFError, ValueError, zlib.error):
                 continue
             yield from rows if isinstance(rows, list) else ()
 

@@ -120,6 +120,12 @@ class Lease:
         """Name of this client among all that work on the store."""
         return self._claim.id
 
+    @property
+    def alone(self) -> bool:
+        """Whether any other client on one of the same stages is refused: all channels, times and units are claimed."""
+        claim = self._claim
+        return (claim.channels, claim.part, claim.days) == (("*",), (0, 1), (None, None))
+
     def stands(self, other: str) -> bool:
         """Whether a client of this id holds a lease and may still be running.
 

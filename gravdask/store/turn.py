@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 
 from gravdask.errors import ExecutionError, GravdaskError
 from gravdask.store.lease import Lease
-from gravdask.store.objects import Entry
 from gravdask.store.place import Place
 
 NAME = "making.turn"
@@ -59,6 +58,7 @@ class Turns:
         needed
             Whether there is anything to do, asked anew in the turn, and whenever another's turn that was waited for is
             over: what it made need not be made again, and of many clients that wait for the same none waits for all.
+            Not asked where the lease leaves no other client anything to make.
 
         Returns
         -------
@@ -72,6 +72,9 @@ class Turns:
         LeaseHeldError
             If its lease was taken away.
         """
+        if self.lease.alone:  # what was looked at before stands
+            yield True
+            return
         while not self._taken():
             self._await_others()
             if not needed():
@@ -96,19 +99,16 @@ class Turns:
         """Take the turn if it is nobody's, or that of a client that is dead; tell whether it is this one's."""
         mine = self.lease.id
         self.lease.check()  # nothing is begun anew where a store has vanished
-        # It is this client's, too, if the answer to its first attempt was lost on its way.
-        if self._place.create(mine.encode()) or self._holder() == mine:
+        if self._place.create(mine.encode()):
             return True
         now, holder = self._place.stat(), self._holder()
-        if now is None or not holder or self.lease.stands(holder) or not self._replaced(now):
+        if holder == mine:  # the answer to its first attempt was lost on its way
+            return True
+        if now is None or not holder or self.lease.stands(holder) or not self._place.swap(mine.encode(), now.tag):
             return False
         # On a file system another client may have looked before, and taken it a moment after this one.
         time.sleep(SETTLE_SECONDS)
         return self._holder() == mine
-
-    def _replaced(self, now: Entry) -> bool:
-        """Put this client in the place of a dead one."""
-        return self._place.swap(self.lease.id.encode(), now.tag)
 
     def _await_others(self) -> None:
         """Wait until the turn is over that another client has."""

@@ -107,7 +107,8 @@ def test_what_slurm_refuses_is_told_in_its_words(
     client = start([*RUN, str(config), *QUICK], **slurm.environment)
     assert client.code() == 5
     assert re.search(
-        rf"gravdask: slurm takes no job \(.*{words}.*\); see queue, .*; 'gravdask preflight' looks closer",
+        rf"gravdask: slurm takes no job \(.*{words}.*\); see queue, account, qos and directives in \[cluster\]; "
+        "'gravdask preflight' looks closer",
         client.said(),
     )
     assert "Traceback" not in client.said()

@@ -153,6 +153,12 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
+@pytest.fixture
+def copy(archive: Path, tmp_path: Path) -> Path:
+    """An archive of the test's own."""
+    return Path(shutil.copytree(archive, tmp_path / "archive"))
+
+
 def share(place: Place, i: int, n: int) -> Share:
     return Share(Board(place, "subject"), (i, n))
 
@@ -176,11 +182,7 @@ def test_a_file_is_looked_into_by_one_of_several_jobs(
     assert looked.total() < 1.5 * FILES  # at the end two may look into the same at the same moment
 
 
-def test_who_comes_later_looks_into_nothing_but_what_changed(
-    archive: Path, tmp_path: Path, looked: Counter[str]
-) -> None:
-    copy = tmp_path / "archive"
-    shutil.copytree(archive, copy)
+def test_who_comes_later_looks_into_nothing_but_what_changed(copy: Path, tmp_path: Path, looked: Counter[str]) -> None:
     place = Place.of(tmp_path / "store")
     first = scan([copy], map_function=spread(None, share(place, 0, 2)))
     (copy / "A_007.tsf").write_text("2022 01 01 00 00 00 1.5 1013.2\n")
@@ -193,12 +195,8 @@ def test_who_comes_later_looks_into_nothing_but_what_changed(
     assert not second.equals(first)
 
 
-def test_a_job_that_knew_files_before_believes_what_it_knows(
-    archive: Path, tmp_path: Path, looked: Counter[str]
-) -> None:
+def test_a_job_that_knew_files_before_believes_what_it_knows(copy: Path, tmp_path: Path, looked: Counter[str]) -> None:
     """What another job found to be as it was counts where it is known to be the same here."""
-    copy = tmp_path / "archive"
-    shutil.copytree(archive, copy)
     place = Place.of(tmp_path / "store")
     before = scan([copy])
     for path in copy.iterdir():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -18,3 +20,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     if request.param == "memory":
         return Place.of(f"memory://{uuid.uuid4().hex}")
     return Place.of(f"{request.getfixturevalue('s3')}/below/x.zarr")
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    """Number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid

@@ -52,13 +52,6 @@ def foreign(folder: Path, age: float = 0.0, **values: Any) -> Path:
     return path
 
 
-def dead_pid() -> int:
-    """Number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
 def test_a_lease_is_one_object_that_lists_its_claims_and_goes_with_the_block(tmp_path: Path) -> None:
     with Lease(tmp_path / "leases", ("AU.*",), ("noise", "fit"), (1, 4)):
         (claim,) = claims(tmp_path / "leases")
@@ -144,14 +137,14 @@ def test_a_stopped_heartbeat_counts_more_than_a_living_process(tmp_path: Path) -
         assert not path.exists()
 
 
-def test_a_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path) -> None:
-    path = foreign(tmp_path, host=lease_module.socket.gethostname(), pid=dead_pid())
+def test_a_lease_of_a_dead_process_is_taken_over_at_once(tmp_path: Path, dead_pid: int) -> None:
+    path = foreign(tmp_path, host=lease_module.socket.gethostname(), pid=dead_pid)
     with Lease(tmp_path, ALL, STAGE):
         assert not path.exists()
 
 
-def test_a_dead_process_number_of_another_host_says_nothing(tmp_path: Path) -> None:
-    foreign(tmp_path, pid=dead_pid())
+def test_a_dead_process_number_of_another_host_says_nothing(tmp_path: Path, dead_pid: int) -> None:
+    foreign(tmp_path, pid=dead_pid)
     with pytest.raises(LeaseHeldError), Lease(tmp_path, ALL, STAGE):
         pass
 
@@ -277,14 +270,14 @@ def test_a_claim_without_a_time_has_that_of_its_object(tmp_path: Path) -> None:
         lease.check()
 
 
-def test_another_machine_of_the_same_name_is_not_judged_by_its_processes(tmp_path: Path) -> None:
+def test_another_machine_of_the_same_name_is_not_judged_by_its_processes(tmp_path: Path, dead_pid: int) -> None:
     """Containers often share a host name: only a stopped heartbeat tells that such a client is dead."""
     here = lease_module.socket.gethostname()
-    path = foreign(tmp_path, host=here, pid=dead_pid(), machine="another boot pid:[1]")
+    path = foreign(tmp_path, host=here, pid=dead_pid, machine="another boot pid:[1]")
     with pytest.raises(LeaseHeldError), Lease(tmp_path, ALL, STAGE):
         pass
     path.unlink()
-    path = foreign(tmp_path, host=here, pid=dead_pid(), machine=machine())
+    path = foreign(tmp_path, host=here, pid=dead_pid, machine=machine())
     with Lease(tmp_path, ALL, STAGE):
         assert not path.exists()
 

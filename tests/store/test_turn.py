@@ -6,8 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -68,18 +66,12 @@ def left_by(folder: Path, *, pid: int, host: str | None = None, age: float = 0.0
     os.utime(path, (time.time() - age, time.time() - age))
 
 
-def dead_pid() -> int:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
 @pytest.mark.parametrize("dead", ["process", "heartbeat", "lease"])
-def test_who_died_in_its_turn_is_passed_over(tmp_path: Path, dead: str) -> None:
+def test_who_died_in_its_turn_is_passed_over(tmp_path: Path, dead: str, dead_pid: int) -> None:
     if dead == "lease":
         tmp_path.joinpath(NAME).write_text("f" * 32)
     elif dead == "process":
-        left_by(tmp_path, pid=dead_pid())
+        left_by(tmp_path, pid=dead_pid)
     else:
         left_by(tmp_path, pid=1, host="node17.cluster", age=EXPIRY_SECONDS + 5)
     with lease(tmp_path) as held, turns(held).take() as needed:
@@ -145,3 +137,15 @@ def test_nothing_is_begun_anew_where_the_store_has_gone(tmp_path: Path) -> None:
         with pytest.raises(ExecutionError, match="the store is gone"), turns(held).take():
             pytest.fail("there is nothing to do")
     assert not store.exists()
+
+
+def test_who_is_alone_by_its_lease_asks_nobody(tmp_path: Path) -> None:
+    with (
+        Lease(tmp_path, ("*",), ("noise",)) as held,
+        turns(held).take(lambda: pytest.fail("what was seen before stands")) as needed,
+    ):
+        assert needed
+        assert not (tmp_path / NAME).exists()
+    for share in ((("A.*",), (0, 1), (None, None)), (("*",), (0, 2), (None, None)), (("*",), (0, 1), (0, None))):
+        channels, part, days = share
+        assert not Lease(tmp_path, channels, ("noise",), part, days).alone
