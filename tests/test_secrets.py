@@ -244,19 +244,19 @@ def test_the_whole_job_on_a_service_leaves_no_key_anywhere(
     archive, store = f"{s3}/archive", f"{s3}/below/x.zarr"
     texts: dict[str, bytes] = {}
 
-    def run(*words: str, code: int = 0) -> None:
+    def run(*words: str, code: int = 0) -> bytes:
         done = subprocess.run(
             [sys.executable, "-m", "gravdask", *words], capture_output=True, cwd=here, timeout=300, check=False
         )
         texts[f"said by {words[0]} {len(texts)}"] = done.stdout + done.stderr
         assert done.returncode == code, (done.stdout + done.stderr).decode()
+        return done.stdout
 
     keys = {"tls_ca": cert, "tls_cert": cert, "tls_key": key, "scratch": tmp_path / "scratch", "logs": here / "logs"}
     cluster = [word for name, path in keys.items() for word in ("--set", f'cluster.{name}="{path}"')]
     run("init", archive, "-o", store)
-    run("preflight", archive, "-o", store, "--json", "--workers", "1", *options(network), *cluster)
-    said = texts["said by preflight 1"].decode()
-    assert json.loads(said[said.index("{") :])["failed"] == 0
+    found = run("preflight", archive, "-o", store, "--json", "--workers", "1", *options(network), *cluster)
+    assert json.loads(found)["failed"] == 0
     board = str(tmp_path / "performance.html")
     run("run", archive, "-o", store, "--workers", "2", *options(network), *cluster, "--performance-report", board)
     assert b"2 workers" in texts["said by run 2"]

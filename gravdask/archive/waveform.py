@@ -15,6 +15,7 @@ import obspy
 from numpy.typing import NDArray
 from obspy.core.util.obspy_types import ObsPyException
 
+from gravdask.archive.ah import ah_fault
 from gravdask.archive.damage import DamagedFileError
 from gravdask.archive.mseed_records import Records, looks_like_mseed, record_bytes, record_pieces, record_table
 from gravdask.archive.mseed_traces import PlainFile, Stretch, plain_file
@@ -113,7 +114,7 @@ def _through_obspy(source: Source, length: int | None, mseed: bool) -> tuple[lis
     NotThisFormatError
         If obspy knows no format for it.
     DamagedFileError
-        If it fails, or leaves out something of a MiniSEED file.
+        If it fails, or leaves out something of a MiniSEED or AH file.
     """
     path = source.path
     stream, lost = _read_stream(path, head_only=source.head_only, known=mseed)
@@ -199,7 +200,9 @@ def _read_by_obspy(path: Path, *, head_only: bool, known: bool) -> Any:  # noqa:
 
 
 def _refuse_damage(path: Path, stream: list[Any], lost: list[str], length: int | None) -> None:
-    """Raise if records of a MiniSEED file are incomplete or were left out, and say what is readable of it."""
+    """Raise if records of a MiniSEED or AH file are incomplete or were left out, and say what is readable of it."""
+    if fault := ah_fault(path, stream):
+        raise DamagedFileError(path, None, fault, _ADVICE)
     size = path.stat().st_size
     samples = sum(trace.stats.npts for trace in stream)
     if length and size % length:

@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("what", nargs="*", default=["overhead", "efficiency", "scaling", "interrupted"])
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64], help="numbers of workers that scale")
+    parser.add_argument("--seconds", type=float, default=108.0, help="work of every worker, in all stages")
     options = parser.parse_args()
     side_by_side.say(f"gravdask {gravdask.__version__}, {os.cpu_count()} cores")
     with tempfile.TemporaryDirectory(prefix="gravdask-bench-") as name:
@@ -200,7 +201,7 @@ def main() -> None:
         if "efficiency" in options.what:
             efficiency(folder, *((4, 10, 1) if quick else (6, 120, 5)))
         if "scaling" in options.what:
-            scaling(folder, [4] if quick else options.workers, 8 if quick else 80, 8.0 if quick else 108.0)
+            scaling(folder, [4] if quick else options.workers, 8 if quick else 80, 8.0 if quick else options.seconds)
         if "interrupted" in options.what:
             cluster_interrupted.measure(folder, quick)
 
