@@ -26,7 +26,9 @@ _FLAGS = {
 }
 
 
-def config_of(archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[str], None]) -> Config:
+def config_of(
+    archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[str], None], comparing: bool = True
+) -> Config:
     """Join the configuration file, if there is one, with what the command line says.
 
     Parameters
@@ -37,6 +39,8 @@ def config_of(archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[st
         Options by name; those that are not there are not given.
     say
         Where it is told which file is used that nobody named, and which options of earlier runs hold on or do not.
+    comparing
+        Whether the latter is told: not to who only looks.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def config_of(archive: tuple[str, ...], flags: dict[str, Any], say: Callable[[st
     StoreError
         If what the store remembers of earlier runs is damaged.
     """
-    return _as_before(*stated_values(archive, flags, say), say)
+    return _as_before(*stated_values(archive, flags, say), say, comparing)
 
 
 def stated_values(
@@ -95,15 +99,16 @@ def stated_values(
     return values, str(file) if file else "command line"
 
 
-def _as_before(values: dict[str, Any], where: str, say: Callable[[str], None]) -> Config:
-    """Join what a run states with what its store remembers, and tell what holds on and what is other now."""
+def _as_before(values: dict[str, Any], where: str, say: Callable[[str], None], comparing: bool) -> Config:
+    """Join what a run states with what its store remembers, and tell, if asked to, what holds on and what is other."""
     place = place_of(build_config(values, where))
     filled = fill_in(values, place)
     config = build_config(values, where)
-    if filled:
+    if filled and comparing:
         say(f"as in earlier runs on this store: {', '.join(filled)}")
     unknown = unknown_options(place)
-    for line in [unknown] if unknown else differences(config):
+    lines = differences(config) if comparing and not unknown else []
+    for line in [unknown] if unknown else lines:
         say(line)
     return config
 

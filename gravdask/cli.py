@@ -89,11 +89,12 @@ _figure_option = click.option(
 )
 
 
-def make_config(archive: tuple[str, ...], flags: dict[str, Any]) -> Config:
+def make_config(archive: tuple[str, ...], flags: dict[str, Any], comparing: bool = True) -> Config:
     """Join the configuration file with the command line; see `gravdask.arguments.config_of`."""
     from gravdask.execution import silent_rank
 
-    return config_of(archive, flags, (lambda _: None) if silent_rank() else partial(click.echo, err=True))
+    say = (lambda _: None) if silent_rank() else partial(click.echo, err=True)
+    return config_of(archive, flags, say, comparing)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -285,7 +286,7 @@ def status(figure: Path | None, runs: bool, as_json: bool, **flags: Any) -> int:
     units_per_second, seconds_left), slowest, quarantined (reasons), workers, peak_memory_bytes, error, and while it
     goes on silent_seconds. Times are UTC.
     """
-    config = make_config((), flags)
+    config = make_config((), flags, comparing=False)
     if runs:  # asked every few seconds, it must not import what the rest needs
         from gravdask.watching import run_lines, run_values
 

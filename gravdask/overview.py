@@ -293,8 +293,8 @@ def status_lines(config: Config, figure: Path | None = None) -> list[str]:
 
 
 def _counts(ledger: Ledger, stage: str) -> Counter[str]:
-    """Units of a stage by their status."""
-    return Counter(record.status for record in ledger.of_stage(stage))
+    """Units of a stage by their status; records of a whole channel, whose number is negative, are none."""
+    return Counter(record.status for record in ledger.of_stage(stage) if record.unit >= 0)
 
 
 def lost_lines(context: Context) -> list[str]:

@@ -21,7 +21,15 @@ from threadpoolctl import threadpool_limits
 from gravdask.archive.index import ArchiveIndex
 from gravdask.archive.stations import StationTable
 from gravdask.config import STAGES, WHOLE_STAGES, Config, digest
-from gravdask.errors import ConfigError, ExecutionError, GravdaskError, ReadError, StationError, StoreError
+from gravdask.errors import (
+    ConfigError,
+    ExecutionError,
+    GravdaskError,
+    PreflightError,
+    ReadError,
+    StationError,
+    StoreError,
+)
 from gravdask.execution import HOPELESS, Runner, open_runner
 from gravdask.preflight import refuse_hopeless
 from gravdask.progress import Progress
@@ -237,7 +245,7 @@ def _convert(state: _Run) -> None:
     try:
         state.table, notes = archive_stage.station_table(settings)
         state.index, kept = archive_stage.scan_archive(context, state.table, runner=state.runner)
-    except (ConfigError, ReadError, StationError):
+    except (ConfigError, ReadError, StationError, PreflightError):
         if not context.channels:
             context.log.discard()
             discard_empty(context.store)

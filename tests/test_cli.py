@@ -400,6 +400,7 @@ def test_convert_twice_then_plan_and_status(run: Any, archive: Path, tmp_path: P
     assert "XX.AAA.--.LHZ" in status.out
     assert "convert    2 done" in status.out
     assert "scatter    nothing yet" in status.out
+    assert status.err == ""  # what a run would do otherwise than the last one is no matter of who only looks
     assert [p.name for p in tmp_path.iterdir()] == ["gravdask.zarr"]
 
 

@@ -14,9 +14,12 @@ import numpy as np
 import obspy
 import pytest
 
+from gravdask import pipeline
 from gravdask.config import Config, build_config
-from gravdask.errors import ExecutionError, ReadError
+from gravdask.errors import ExecutionError, PreflightError, ReadError
+from gravdask.overview import status_values
 from gravdask.pipeline import run
+from gravdask.simulate import simulate_network
 from gravdask.stages import doing, noise
 from gravdask.store import journal
 from gravdask.store.journal import log_lines, states
@@ -198,3 +201,35 @@ def test_on_s3_a_run_leaves_two_objects_and_one_without_work_none(
     assert (found["running"], found["last"]["run"], found["last"]["state"]) == ([], name, "done")
     assert run(config, stages=("convert", "noise")).units_done == 0
     assert len((store / "runs").entries()) == 2
+
+
+def test_status_counts_the_units_that_a_run_counts(tmp_path: Path) -> None:
+    network = simulate_network(tmp_path, stations=2, days=12, rate=0.1)
+    config = build_config(
+        {
+            "archive": {"paths": [str(network.archive)], "stations": str(network.station_xml)},
+            "store": {"path": str(tmp_path / "x.zarr")},
+            "cluster": {"kind": "serial"},
+        }
+    )
+    record = run(config, stages=("convert", "noise", "calibrate", "scatter"))
+    counted = {row["stage"]: row["units"] for row in record.stages}
+    told = status_values(config)["stages"]
+    assert counted == {stage: sum(told[stage].values()) for stage in counted}
+    assert min(counted.values()) >= 2
+    whole = [r for r in Ledger(config.store_path / "ledger").of_stage("calibrate") if r.unit < 0]
+    assert len(whole) == 2  # the estimate of each gravimeter, which is no unit
+
+
+def test_a_run_that_gets_no_worker_for_its_scan_leaves_no_store(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        msg = "no worker came"
+        raise PreflightError(msg)
+
+    config = configure(archive, tmp_path / "x.zarr")
+    monkeypatch.setattr(pipeline.archive_stage, "scan_archive", refused)
+    with pytest.raises(PreflightError, match="no worker came"):
+        run(config, stages=STAGES)
+    assert list(tmp_path.iterdir()) == []

@@ -11,6 +11,7 @@ from typing import Any
 
 from gravdask.config import ClusterConfig
 from gravdask.errors import ExecutionError
+from gravdask.execution import interrupts
 from gravdask.execution.certificates import check_certificates, no_answer
 from gravdask.execution.jobs import start_jobs
 from gravdask.execution.quiet import quiet
@@ -99,7 +100,9 @@ def _local(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]
     from distributed import Client, LocalCluster
 
     del say
-    stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT, **PATIENT}))
+    first = [*dask.config.get("distributed.worker.preload"), interrupts.__name__]
+    keys = {"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT, "distributed.worker.preload": first, **PATIENT}
+    stack.enter_context(dask.config.set(keys))
     # On a loaded machine that is how a run ends well.
     stack.enter_context(quiet("distributed.nanny", "Worker process still alive after"))
     workers = worker_count(settings)

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-@contextmanager
-def quiet(logger: str, *beginnings: str, inside: str = "") -> Iterator[None]:
-    """Keep a library's logger from writing some lines.
+def worth_saying(*beginnings: str, inside: str = "") -> Callable[[logging.LogRecord], bool]:
+    """Make a filter that drops some lines.
 
     Parameters
     ----------
-    logger
-        Its name.
     beginnings
         How the lines begin; '' for lines that hold nothing but a traceback.
     inside
         What they hold besides.
     """
-    log = logging.getLogger(logger)
 
-    def worth_saying(record: logging.LogRecord) -> bool:
+    def keep(record: logging.LogRecord) -> bool:
         """Whether a line is none of them."""
         text = record.getMessage().strip()
         return not any(text.startswith(b) if b else not text for b in beginnings) or inside not in text
 
-    log.addFilter(worth_saying)
+    return keep
+
+
+@contextmanager
+def quiet(logger: str, *beginnings: str, inside: str = "") -> Iterator[None]:
+    """Keep a library's logger from writing some lines; see `worth_saying`."""
+    log, keep = logging.getLogger(logger), worth_saying(*beginnings, inside=inside)
+    log.addFilter(keep)
     try:
         yield
     finally:
-        log.removeFilter(worth_saying)
+        log.removeFilter(keep)

@@ -45,8 +45,8 @@ class _Stage:
 
     Attributes
     ----------
-    begun, planned
-        When it began and when its units were known, by the monotonic clock [s].
+    begun, working
+        When it began and when its first unit did, by the monotonic clock [s]: workers may have been waited for between.
     started
         The former as text.
     to_do, current
@@ -60,7 +60,7 @@ class _Stage:
     name: str
     started: str
     begun: float
-    planned: float = 0.0
+    working: float = 0.0
     state: str = "running"
     to_do: int | None = None
     current: int | None = None
@@ -71,11 +71,13 @@ class _Stage:
     row: dict[str, Any] = field(default_factory=dict)
 
     def rate(self) -> float:
-        """Units a second: lately, or since they were known."""
+        """Units a second: lately, or since the first of them began; 0 as long as none is through."""
         now, through = time.monotonic(), self.done + self.failed
+        if not through:
+            return 0.0
         while self.marks and now - self.marks[0][0] > RECENT_SECONDS:
             self.marks.popleft()
-        first = self.marks[0] if self.marks and now - self.marks[0][0] >= LEAST_SECONDS else (self.planned, 0)
+        first = self.marks[0] if self.marks and now - self.marks[0][0] >= LEAST_SECONDS else (self.working, 0)
         self.marks.append((now, through))
         return (through - first[1]) / max(now - first[0], 1e-6)
 
@@ -214,7 +216,7 @@ class RunLog:
         """Take how many units of a stage are to be done, and how many are up to date."""
         with self._lock:
             stage = self._stage(name)
-            stage.to_do, stage.current, stage.planned = to_do, current, time.monotonic()
+            stage.to_do, stage.current, stage.working = to_do, current, time.monotonic()
 
     def unit(self, record: Record, usage: Usage | None) -> None:
         """Take a unit that is through, with what it needed if that is known."""
@@ -222,6 +224,8 @@ class RunLog:
         with self._lock:
             self._worked, self._last = True, time.monotonic()
             stage = self._stage(record.stage)
+            if usage is not None and not stage.tally.units:
+                stage.working = max(stage.working, self._last - usage.seconds)
             stage.done += not failed
             stage.failed += failed
             if usage is not None:

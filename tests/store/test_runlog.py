@@ -191,6 +191,24 @@ def test_the_time_left_follows_the_present_rate(monkeypatch: pytest.MonkeyPatch)
         assert log.state()["seconds_since_unit"] == 400
 
 
+def test_waiting_for_the_first_worker_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Time()
+    monkeypatch.setattr(module, "time", clock)
+    log = RunLog()
+    with log.stage("noise"):
+        log.planned("noise", 100, 0)
+        for _ in range(60):  # in the queue of a cluster
+            clock.now += 10
+            stage = log.state()["stages"][0]
+            assert (stage["units_per_second"], stage["seconds_left"]) == (0.0, None)
+        for unit in range(30):
+            clock.now += 4
+            log.unit(done(unit), needed(4.0))
+            stage = log.state()["stages"][0]
+            assert stage["units_per_second"] == pytest.approx(0.25)
+            assert stage["seconds_left"] == pytest.approx(4 * (99 - unit))
+
+
 def test_memory_does_not_grow_with_the_units() -> None:
     log = RunLog()
     log.planned("noise", 60_000, 0)
