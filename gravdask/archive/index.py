@@ -14,7 +14,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from gravdask.archive.index_table import FILE_COLUMNS, INDEX_VERSION, REREAD, TR
 from gravdask.archive.inspect_file import TRACE_COLUMNS, FileReport, FileTask, inspect_file
 from gravdask.archive.locations import normal_root
 from gravdask.archive.reader import ReadOptions, reader_names
-from gravdask.archive.walk import Found, walk
+from gravdask.archive.walk import Found, FoundFile, walk
 from gravdask.errors import GravdaskError, ReadError
 
 __all__ = ["ArchiveIndex", "MapFunction", "Progress", "options_digest", "scan"]
@@ -95,6 +95,7 @@ def scan(
     tasks = [FileTask(found.file(n), options, before.known_digest(n), digests) for n in pending]
     numbers = {task.file: n for task, n in zip(tasks, pending, strict=True)}
     reports: dict[int, FileReport] = {}
+    texts: dict[str, str] = {}
 
     def keep() -> None:
         """Hand out what is known so far; files of the scan before that were not found now are not given up yet."""
@@ -106,7 +107,8 @@ def scan(
     kept = time.monotonic()
     try:
         for done, result in enumerate(map_function(inspect_file, tasks), 1):
-            reports[numbers[result.file]] = result
+            number = numbers[result.file]
+            reports[number] = _lean(result, found.file(number), texts)
             if report is not None:
                 report(done, len(tasks), result.file.location)
             if time.monotonic() - kept > CHECKPOINT_SECONDS:
@@ -122,6 +124,15 @@ def scan(
     if index.traces.empty:
         raise ReadError(_nothing_found(index))
     return index
+
+
+def _lean(report: FileReport, file: FoundFile, texts: dict[str, str]) -> FileReport:
+    """Give a report with the texts that others hold already: each comes with its own, and there are many."""
+    rows = [
+        {name: texts.setdefault(v, v) if isinstance(v := row[name], str) else v for name in TRACE_COLUMNS}
+        for row in report.traces
+    ]
+    return replace(report, file=file, format=texts.setdefault(report.format, report.format), traces=rows)
 
 
 class _Before:

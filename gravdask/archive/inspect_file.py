@@ -43,7 +43,7 @@ TRACE_COLUMNS = {
 """Columns of the trace table that come from a trace, with their types."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileTask:
     """A file to look at.
 
@@ -65,7 +65,7 @@ class FileTask:
     digests: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileReport:
     """What was found in a file.
 

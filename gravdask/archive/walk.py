@@ -33,7 +33,7 @@ MANY = 256
 THREADS = 16
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class FoundFile:
     """A file of an archive.
 
