@@ -225,7 +225,7 @@ def attack(victim: Victim, root: Path, folder: Path, rng: np.random.Generator) -
 
 @pytest.mark.real
 @pytest.mark.parametrize("victim", VICTIMS, ids=lambda v: Path(v.path).name)
-@pytest.mark.parametrize("count", [12, pytest.param(80, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(60, marks=pytest.mark.slow)])
 def test_no_damage_makes_a_value_up(
     real_data: Path, tmp_path: Path, victim: Victim, count: int, record_property: Callable[[str, object], None]
 ) -> None:
