@@ -132,8 +132,9 @@ def fit_projection(
     scaled = da.from_array((sample - mean) / scale, chunks=(max(len(sample), 1), sample.shape[1]))
     with dask.config.set(scheduler="synchronous"):  # one block that is here already: not sent to a worker
         pca = PCA(n_components=n_components, svd_solver="tsqr", random_state=seed).fit(scaled)
+        # The mean is a Dask array still, and would take the whole sample along.
+        centre, explained = np.asarray(pca.mean_, np.float64), np.asarray(pca.explained_variance_ratio_)
     components = first_largest_positive(np.asarray(pca.components_, np.float64))
-    centre, explained = np.asarray(pca.mean_, np.float64), np.asarray(pca.explained_variance_ratio_)
     plain = Projection(mean, scale, components, centre, explained)
     return _whitened(plain, np.asarray(pca.explained_variance_)) if whiten else plain
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import cloudpickle
 import dask
 import dask.array as da
 import numpy as np
@@ -83,6 +86,21 @@ def test_the_scaling_is_that_of_all_rows_and_the_axes_those_of_the_sample(rows: 
     assert np.abs(found.centre).max() > 0.01
     signs = np.sign(np.sum(found.components * oracle.components_, axis=1))
     np.testing.assert_allclose(found.transform(sample) * signs, oracle.transform(scaled), atol=1e-9)
+
+
+def test_the_sample_never_travels_to_a_scheduler() -> None:
+    sample = np.random.default_rng(4).standard_normal((5000, 6))
+    sent: list[int] = []
+
+    def elsewhere(graph: Any, keys: Any, **_: Any) -> Any:
+        sent.append(len(cloudpickle.dumps(graph)))
+        return dask.get(graph, keys)
+
+    lazily = da.random.default_rng(0).standard_normal((3000, 6), chunks=(700, 6))
+    with dask.config.set(scheduler=elsewhere):
+        fit_projection(lazily, sample, 3, seed=0, whiten=True)
+    assert sent
+    assert max(sent) < sample.nbytes / 2
 
 
 def test_rows_without_features_stay_without(rows: NDArray[np.float64], fitted: Projection) -> None:
