@@ -58,6 +58,8 @@ PRESSURE_BRIDGE_NS = 600 * SECOND_NS
 """Gaps in the air pressure up to this long are bridged by straight lines [ns]."""
 LEAST_DAILY_PRESSURE = 0.9
 """Least share of a day's pressure with which the day is corrected for it."""
+JUDGED_AT_ONCE = 3_000_000
+"""Samples read at once to see how much of each day there is."""
 SEAM_SAMPLES = 16
 """Samples left out where corrected days meet uncorrected ones: more than any transform bridges."""
 
@@ -336,7 +338,7 @@ class RecordReader:
             return None, seams
         first, last = int(times_ns[0]) // DAY_NS, int(times_ns[-1]) // DAY_NS
         beside = 1 if self.seams else 0
-        corrected = {day: self._is_corrected(day) for day in range(first - beside, last + 1 + beside)}
+        corrected = self._corrected(self.pressure, first - beside, last + beside)
         air = self.pressure_at(times_ns)
         if air is None:
             return None, seams
@@ -350,19 +352,24 @@ class RecordReader:
                 seams[max(midnight - SEAM_SAMPLES // 2, 0) : midnight + SEAM_SAMPLES // 2] = True
         return air, seams
 
-    def _is_corrected(self, day: int) -> bool | None:
-        """Whether a UTC day (counted from 1970) has pressure enough; None if it has no gravity to correct."""
-        gravity = self._valid_share(self.channel.record, day)
-        if not gravity or self.pressure is None:
-            return None
-        return self._valid_share(self.pressure, day) >= LEAST_DAILY_PRESSURE * gravity
+    def _corrected(self, pressure: Channel, first: int, last: int) -> dict[int, bool | None]:
+        """Whether the UTC days from one to another (counted from 1970) have pressure enough; None without gravity."""
+        gravity, air = (self._valid_shares(c, first, last) for c in (self.channel.record, pressure))
+        enough = zip(gravity, air, strict=True)
+        return {first + n: a >= LEAST_DAILY_PRESSURE * g if g else None for n, (g, a) in enumerate(enough)}
 
-    def _valid_share(self, channel: Channel, day: int) -> float:
-        """Share of the samples of a UTC day (counted from 1970) that a channel's record holds."""
-        start, stop = day_span(channel.rate, day - ORIGIN_NS // DAY_NS, day + 1 - ORIGIN_NS // DAY_NS)
-        numbers = read_span(sub_array(open_root(self.store), f"{channel.name}/raw/record"), start, stop)
-        present = np.isfinite(numbers) if numbers.dtype.kind == "f" else numbers != missing_value(numbers.dtype)
-        return float(present.mean())
+    def _valid_shares(self, channel: Channel, first: int, last: int) -> list[float]:
+        """Shares of the samples of UTC days (counted from 1970) that a channel's record holds."""
+        daily, origin = channel.rate.samples_per_day, ORIGIN_NS // DAY_NS
+        at_once = max(JUDGED_AT_ONCE // daily, 1)
+        array = sub_array(open_root(self.store), f"{channel.name}/raw/record")
+        shares: list[float] = []
+        for day in range(first, last + 1, at_once):
+            days = min(at_once, last + 1 - day)
+            numbers = read_span(array, *day_span(channel.rate, day - origin, day + days - origin))
+            present = np.isfinite(numbers) if numbers.dtype.kind == "f" else numbers != missing_value(numbers.dtype)
+            shares += present.reshape(days, daily).mean(axis=1).tolist()
+        return shares
 
     def pressure_at(self, times_ns: NDArray[np.int64]) -> Array | None:
         """Air pressure [hPa] at given times, short gaps bridged, NaN where it is missing; None without a barometer."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gravdask.catalog.readers import read_catalog
 from gravdask.catalog.windows import WindowSettings, predicted_windows
 from gravdask.config import InterpretConfig, digest
 from gravdask.execution import Failure, Runner
+from gravdask.grid import record_blocks
 from gravdask.interpret.association import associate
 from gravdask.interpret.calendar import class_intervals
 from gravdask.interpret.events import before_counts, event_table
@@ -240,14 +242,22 @@ def window_peaks(task: tuple[RecordReader, list[tuple[str, int, int]]]) -> dict[
     """Largest deviation of the residual from its median in each window; events without a sample are left out."""
     reader, spans = task
     grid = reader.channel.grid
+    placed = sorted((grid.locate(int(start))[0], grid.locate(int(end))[0], event) for event, start, end in spans)
     peaks = {}
-    for event, start_ns, end_ns in spans:
-        start, stop = grid.locate(int(start_ns))[0], grid.locate(int(end_ns))[0]
-        values = reader.residual(start, stop) if stop > start else np.empty(0)
-        values = values[np.isfinite(values)]
-        if values.size:
-            peaks[event] = float(np.max(np.abs(values - np.median(values))))
+    for group in _together([w for w in placed if w[1] > w[0]], record_blocks(reader.channel.rate).chunk):
+        first = group[0][0]
+        stretch = reader.residual(first, max(stop for _, stop, _ in group))
+        for start, stop, event in group:
+            values = stretch[start - first : stop - first]
+            values = values[np.isfinite(values)]
+            if values.size:
+                peaks[event] = float(np.max(np.abs(values - np.median(values))))
     return peaks
+
+
+def _together(windows: list[tuple[int, int, str]], chunk: int) -> Iterator[list[tuple[int, int, str]]]:
+    """Windows, by their begin, that begin in one chunk of the record: it is read for one of them as for all."""
+    yield from (list(group) for _, group in groupby(windows, lambda window: window[0] // chunk))
 
 
 def _before(network: Network, windows: pd.DataFrame, seen: pd.DataFrame) -> pd.DataFrame:
