@@ -6,15 +6,20 @@ most every few seconds, so that a night's run leaves a page and not a flood.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 import rich.console
 import rich.progress
 
+T = TypeVar("T")
+
 LINE_SECONDS = 10.0
+LONG_SECONDS = 10.0
+"""Work of one piece that lasts longer is told of."""
 MANY_ALIKE = 5
 """Notes of the same words from which on they are told in one line."""
 NAMED = 3
@@ -73,6 +78,18 @@ class Progress:
             self._stream.flush()
 
     @contextmanager
+    def during(self, text: str) -> Iterator[None]:
+        """Say what is going on, if it goes on for longer than some seconds: work whose end nobody can foresee."""
+        self.said = text
+        late = threading.Timer(LONG_SECONDS, self.say, (text,))
+        late.daemon = True
+        late.start()
+        try:
+            yield
+        finally:
+            late.cancel()
+
+    @contextmanager
     def task(self, name: str, total: int) -> Iterator[Counter]:
         """Follow ``total`` steps of a piece of work; gives a counter to advance."""
         counter = Counter(self, name, total)
@@ -116,3 +133,11 @@ class Counter:
         self._said = now
         left = (now - self._start) / max(self.done, 1) * (self._total - self.done)
         self._progress.say(f"{self._name}: {self.done} of {self._total}, about {left:.0f} s left")
+
+
+def followed(progress: Progress, name: str, items: Iterable[T], total: int) -> Iterator[T]:
+    """Pass items on, and follow how many of them came."""
+    with progress.task(name, total) as counter:
+        for item in items:
+            yield item
+            counter.advance()

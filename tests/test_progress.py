@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 
 from gravdask import progress as progress_module
-from gravdask.progress import Progress, grouped
+from gravdask.progress import Progress, followed, grouped
 
 
 class Terminal(io.StringIO):
@@ -114,3 +115,32 @@ def test_what_is_said_of_many_channels_is_one_line() -> None:
         "a sentence: of its own",
     ]
     assert grouped(alike[:4]) == alike[:4]
+
+
+def test_long_work_of_one_piece_is_told_and_short_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "LONG_SECONDS", 0.05)
+    stream = io.StringIO()
+    progress = Progress(stream)
+    with progress.during("fit: quick"):
+        assert progress.said == "fit: quick"  # who asks for the state of a run learns it at once
+    with progress.during("fit: slow"):
+        deadline = time.monotonic() + 30
+        while not stream.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    with pytest.raises(ValueError, match="broken"), progress.during("fit: broken"):
+        raise ValueError("broken")
+    time.sleep(0.2)
+    assert stream.getvalue() == "fit: slow\n"
+
+
+def test_what_is_followed_passes_on_and_is_counted(clock: Clock) -> None:
+    stream = io.StringIO()
+    passed = []
+    for item in followed(Progress(stream), "interpret: peaks of channels", iter("abcd"), 4):
+        clock.now += 8
+        passed.append(item)
+    assert passed == list("abcd")
+    assert stream.getvalue().splitlines() == [
+        "interpret: peaks of channels: 2 of 4, about 16 s left",
+        "interpret: peaks of channels: 4 of 4, about 0 s left",
+    ]

@@ -27,6 +27,7 @@ from gravdask.features.medians import channel_medians
 from gravdask.features.projection import Projection, fit_projection
 from gravdask.grid import Rate, frame_blocks
 from gravdask.mixture import GaussianMixture
+from gravdask.progress import followed
 from gravdask.scattering import ScatteringNetwork
 from gravdask.stages.base import VERSIONS, Context
 from gravdask.stages.channels import Channel, feature_channel
@@ -168,10 +169,14 @@ def _fit_model(
     rows = FitRows.of(found, columns)
     total = len(rows.index)
     n_features = _n_features(settings, total, len(columns))
+    during, many = context.progress.during, f"{total} frames"
     with runner.arrays():
-        projection, remarks = _fit_projection(rows, settings, n_features)
-        choice = _choose(rows, projection, settings, _guard(network))
-        mixture, score, words = _fit_mixture(rows.array(projection), choice, settings)
+        with during(f"fit: scaling and features of {many} with {len(columns)} columns"):
+            projection, remarks = _fit_projection(rows, settings, n_features)
+        with during(f"fit: choosing the mixture by a share of {many}"):
+            choice = _choose(rows, projection, settings, _guard(network))
+        with during(f"fit: {choice.n_components} components to {many}"):
+            mixture, score, words = _fit_mixture(rows.array(projection), choice, settings)
         words += remarks
     before = current_digest(context.root(), rate, network.digest)
     match = keep_numbers(mixture, projection, columns, load_model(context.store, rate, before)) if before else {}
@@ -203,7 +208,7 @@ def _survey_all(
     tasks = [(parts, columns) for c in channels if (parts := parts_of(context, c))]
     found: dict[str, Survey] = {}
     notes = [f"{c.name}: no frames, not in the fit" for c in channels if not parts_of(context, c)]
-    for (parts, _), result in runner.run(survey, tasks):
+    for (parts, _), result in followed(context.progress, "fit: channels", runner.run(survey, tasks), len(tasks)):
         name = parts[0].channel
         if isinstance(result, Failure):
             notes.append(f"{name}: not in the fit: {result.reason}")

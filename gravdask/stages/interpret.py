@@ -33,6 +33,7 @@ from gravdask.interpret.evidence import (
     station_shares,
 )
 from gravdask.interpret.naming import Evidence, NamingSettings, label_map, name_components
+from gravdask.progress import followed
 from gravdask.stages.base import VERSIONS, Context
 from gravdask.stages.channels import Channel, RecordReader
 from gravdask.stages.classify import models_of
@@ -115,8 +116,11 @@ def _one_rate(context: Context, runner: Runner, network: Network, rate: str, eve
     """Test and name the components of one rate."""
     settings = context.config.interpret
     located = [c for c in network.channels if c.located]
-    windows, notes = _windows(context, network, located, events)
-    table = associate(network.frames, windows, n_components=network.model.n_components)
+    during = context.progress.during
+    with during(f"interpret: predicted windows of {len(events.table)} events at {len(located)} channels"):
+        windows, notes = _windows(context, network, located, events)
+    with during(f"interpret: {network.model.n_components} components against {len(windows)} windows"):
+        table = associate(network.frames, windows, n_components=network.model.n_components)
     evidence, excess = _evidence(context, network)
     naming = NamingSettings(
         coseismic_q=settings.q_limit, coseismic_odds=settings.odds_limit, coseismic_events=settings.min_events
@@ -125,17 +129,18 @@ def _one_rate(context: Context, runner: Runner, network: Network, rate: str, eve
     components = table.merge(named, on="component")
     labels = label_map(named)
     peaks = _peaks(context, runner, network, windows)
-    seen = event_table(network.frames, windows, labels, peaks) if len(windows) else pd.DataFrame()
-    if len(seen):
-        places = events.table.set_index("event_id")["place"]
-        seen["place"] = [str(places.get(e, "")) for e in seen["event_id"]]
-    tables = {
-        "components": components,
-        "events": seen,
-        "intervals": class_intervals(network.frames, labels, network.posterior),
-        "before": _before(network, windows, seen),
-        "windows": windows,
-    }
+    with during("interpret: events that were seen, intervals of classes, days before"):
+        seen = event_table(network.frames, windows, labels, peaks) if len(windows) else pd.DataFrame()
+        if len(seen):
+            places = events.table.set_index("event_id")["place"]
+            seen["place"] = [str(places.get(e, "")) for e in seen["event_id"]]
+        tables = {
+            "components": components,
+            "events": seen,
+            "intervals": class_intervals(network.frames, labels, network.posterior),
+            "before": _before(network, windows, seen),
+            "windows": windows,
+        }
     for name, values in tables.items():
         _save(context.store, rate, name, values)
     _write_group(context, rate, components, excess, network)
@@ -208,7 +213,8 @@ def _evidence(context: Context, network: Network) -> tuple[Evidence, pd.DataFram
     band = (periods >= MICROSEISM_PERIODS_S[0]) & (periods <= MICROSEISM_PERIODS_S[1])
     sums, numbers = np.zeros((count, periods.size)), np.zeros((count, periods.size))
     level = np.full(network.frames.component.shape, np.nan)
-    for row in range(len(network.channels)):
+    rows = range(len(network.channels))
+    for row in followed(context.progress, "interpret: evidence of channels", rows, len(rows)):
         logarithms = log_first_order(context, network, row)
         more, counted = excess_sums(network.frames.component[row], logarithms, count)
         sums, numbers = sums + more, numbers + counted
@@ -232,7 +238,8 @@ def _peaks(
             spans = list(zip(mine["event_id"], mine["first_arrival_ns"], mine["end_ns"], strict=True))
             tasks.append((context.reader(channel), spans))
     peaks: dict[tuple[str, str], float] = {}
-    for (reader, _), result in runner.run(window_peaks, tasks):
+    found = runner.run(window_peaks, tasks)
+    for (reader, _), result in followed(context.progress, "interpret: peaks of channels", found, len(tasks)):
         if not isinstance(result, Failure):
             peaks.update({(event, reader.channel.name): value for event, value in result.items()})
     return peaks
