@@ -96,7 +96,8 @@ def stated_values(
         values.setdefault("fit", {})["refit"] = "always"
     for assignment in flags.get("assignments", ()):
         set_value(values, assignment)
-    return values, str(file) if file else "command line"
+    where = str(file) if file else "command line"
+    return values, f"{where} with --set" if file and flags.get("assignments") else where
 
 
 def _as_before(values: dict[str, Any], where: str, say: Callable[[str], None], comparing: bool) -> Config:

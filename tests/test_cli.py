@@ -135,6 +135,7 @@ def test_the_help_names_all_that_is_read_of_stations(run: Any) -> None:
         (["run", ".", "--stages", "convert,fitt"], "unknown stages ['fitt']; there are convert, noise"),
         (["noise", "-o", "none.zarr"], "none.zarr: no gravdask store is here; 'gravdask run ARCHIVE -o"),
         (["status", "-o", "none.zarr"], "none.zarr: no gravdask store is here"),
+        (["run", ".", "-o", "disk/x.zarr"], "disk; make it, mount its disk, or name another one"),
         (["run", "-c", "."], ".: this is a folder, and no configuration file; an archive is named without -c"),
         (["run", ".", "--stages", ""], "unknown stages ['']; there are convert, noise"),
         (["scan", ".", "--figure", "x.doc"], "x.doc: a picture is written as .png, .svg, .pdf; end its name with one"),

@@ -261,6 +261,7 @@ def test_a_store_whose_disk_vanishes_is_not_begun_anew_in_its_place(
     gravdask_command: Command, archive: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, elsewhere = tmp_path / "mount" / "x.zarr", tmp_path / "elsewhere"
+    store.parent.mkdir()
     arguments = ("run", archive, "-o", store, *SMALL, "--stages", UNITS)
     real = Ledger.begin
 

@@ -43,8 +43,9 @@ def ah_fault(path: Path, traces: Sequence[Any]) -> str:
         stated, held = _records(path, size)
     if stated == size and held == len(traces):
         return ""
-    told = f"its headers state {stated} bytes in {held} records"
-    return f"damaged AH: {told}, it has {size} bytes and {len(traces)} traces"
+    told = f"the headers that can be read state {stated} bytes in {held} records"
+    kind = "cut off, or spliced" if size > stated else "cut off"
+    return f"damaged AH: {told}, the file has {size} bytes and {len(traces)} readable traces: it was {kind}"
 
 
 def _bytes_of(trace: Any) -> int:  # noqa: ANN401 - obspy is untyped

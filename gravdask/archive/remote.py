@@ -268,6 +268,29 @@ def _words(error: BaseException) -> str:
     return masked(" ".join(said.split())) or type(error).__name__
 
 
+def root_fault(root: str) -> str:
+    """Why nothing can be read below a root, local or not; '' if it is there.
+
+    Raises
+    ------
+    ReadError
+        If an address is of no known kind.
+    """
+    absent = "there is no such file or folder; the archive must exist"
+    if not is_url(root):
+        return "" if os.path.exists(root) else absent
+    system, path = open_filesystem(root)
+    system.invalidate_cache()
+    try:
+        if not system.exists(path):  # which some take for the answer to a refusal, too
+            system.ls(path)
+    except FileNotFoundError:
+        return absent
+    except remote_faults() as error:
+        return f"cannot be reached ({_words(error)}); check the address, the keys and the connection"
+    return ""
+
+
 def root_exists(root: str) -> bool:
     """Whether a root, local or not, is there now."""
     return exists(root) if is_url(root) else os.path.exists(root)

@@ -195,7 +195,8 @@ def _read_by_obspy(path: Path, *, head_only: bool, known: bool) -> Any:  # noqa:
     except Exception as error:
         if type(error) is Exception:
             what = str(error).replace(str(path), "it")
-            raise RuntimeError(what) from error
+            empty = what.startswith("Cannot open file/files")  # what obspy says of a file in which it finds nothing
+            raise RuntimeError("it holds no whole record" if empty else what) from error
         raise
 
 

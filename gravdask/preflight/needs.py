@@ -97,6 +97,10 @@ def longest_unit(config: Config, survey: Survey | None) -> tuple[float, str]:
     return days * daily, f"measured speed, {days:.0f} days at {rate}"
 
 
+SHORT_LIFE_SECONDS = 120
+"""A worker that lives less spends much of its life on its own start."""
+
+
 def time_findings(config: Config, survey: Survey | None) -> list[Finding]:
     """Whether the longest unit fits into the life of a worker, which ends before its job does."""
     settings = config.cluster
@@ -112,6 +116,9 @@ def time_findings(config: Config, survey: Survey | None) -> list[Finding]:
         return [fail(what, f"{about}: it would never be finished", cure)]
     if seconds > life / 4:
         return [note(what, f"{about}: much is begun in vain", "a longer cluster.walltime wastes less")]
+    if life < SHORT_LIFE_SECONDS:
+        text = f"{about}: a worker takes five seconds to start, and once half a minute to compile"
+        return [note(what, text, "a longer cluster.walltime wastes less")]
     return [ok(what, about)]
 
 

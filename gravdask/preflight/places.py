@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gravdask.archive.locations import normal_root
-from gravdask.archive.remote import root_exists
+from gravdask.archive.remote import root_fault
 from gravdask.config import Config
 from gravdask.errors import ExecutionError
 from gravdask.preflight.findings import Finding, amount, fail, note, ok
@@ -33,10 +33,10 @@ def archive_findings(config: Config) -> list[Finding]:
     what = "archive"
     if not config.archive.paths:
         return [fail(what, "none is named", "give its folder, or set archive.paths in the configuration")]
-    missing = [path for path in config.archive.paths if not root_exists(normal_root(path))]
+    faults = {path: root_fault(normal_root(path)) for path in config.archive.paths}
     cure = "correct archive.paths, mount its disk, or look at the keys and the address of the service"
-    lost = [fail(what, f"{path} is not there, or does not answer", cure) for path in missing]
-    there = [path for path in config.archive.paths if path not in missing]
+    lost = [fail(what, f"{path}: {fault.partition(';')[0]}", cure) for path, fault in faults.items() if fault]
+    there = [path for path, fault in faults.items() if not fault]
     return [*lost, *([ok(what, ", ".join(there))] if there else [])]
 
 
@@ -48,14 +48,12 @@ def token(place: Place) -> Iterator[Place]:
     """
     name = f"preflight-{uuid.uuid4().hex}"
     local = place.local
-    made = None
     if (place / "zarr.json").exists() or (local is None and not place.path):
         object_ = place / "ledger" / name
     elif local is not None and local.is_dir() and not os.access(local.parent, os.W_OK):
         object_ = place / name
     elif local is not None:
         # Beside it: whoever makes the store just now takes what is in its place for something that is no store.
-        made = None if local.parent.exists() else existing(local)
         object_ = Place.of(local.with_name(f"{local.name}.{name}"))
     else:
         object_ = Place(place.scheme, place.root, f"{place.path}.{name}", place.options)
@@ -64,10 +62,6 @@ def token(place: Place) -> Iterator[Place]:
     finally:
         with suppress(OSError):
             object_.delete()
-        if made is not None and local is not None:
-            for folder in (above for above in local.parents if made in above.parents):
-                with suppress(OSError):  # somebody else put something there meanwhile
-                    folder.rmdir()
 
 
 def store_findings(config: Config) -> list[Finding]:
@@ -79,6 +73,8 @@ def store_findings(config: Config) -> list[Finding]:
     try:
         if local is not None and local.exists() and not local.is_dir():
             return [fail(what, f"{place} is a file", "name another place as store.path, or move the file away")]
+        if local is not None and not local.exists() and not local.parent.exists():
+            return [fail(what, f"there is no folder {local.parent}", "make it, mount its disk, or name another one")]
     except OSError as error:  # in a folder that this user may not look into
         return [fail(what, f"{place} cannot be written to ({_words(error)})", cure)]
     if local is not None and local.is_dir() and not os.access(local, os.W_OK | os.X_OK):

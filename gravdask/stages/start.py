@@ -7,7 +7,7 @@ import math
 import zarr
 
 from gravdask.archive.locations import normal_root
-from gravdask.archive.remote import root_exists
+from gravdask.archive.remote import root_fault
 from gravdask.config import Config
 from gravdask.errors import ConfigError
 from gravdask.grid import day_at, unit_days
@@ -62,14 +62,14 @@ def find_archive(config: Config) -> None:
     Raises
     ------
     ConfigError
-        If no archive is named, or one of its roots does not exist.
+        If no archive is named, or one of its roots does not exist or cannot be reached.
     """
     if not config.archive.paths:
         msg = "no archive is named: give its folder, or set archive.paths in the configuration"
         raise ConfigError(msg)
     for path in config.archive.paths:
-        if not root_exists(normal_root(path)):
-            msg = f"{path}: there is no such file or folder; the archive must exist"
+        if fault := root_fault(normal_root(path)):
+            msg = f"{path}: {fault}"
             raise ConfigError(msg)
 
 

@@ -79,8 +79,12 @@ def _make_root(place: Place) -> None:
     Raises
     ------
     StoreError
-        If the place holds something else.
+        If the place holds something else, or lies in a folder that does not exist: made silently, it would fill the
+        disk on which another one is usually mounted.
     """
+    if place.local is not None and not place.local.parent.is_dir():
+        msg = f"{place}: there is no folder {place.local.parent}; make it, mount its disk, or name another one"
+        raise StoreError(msg)
     # The root says nothing that is not the same in every store: what was one is made one again.
     other = (place.entries() or place.folders()) and not (place / "ledger" / "options.json").exists()
     if other and not (place / "zarr.json").exists():

@@ -21,6 +21,8 @@ from gravdask.errors import ConfigError, ExecutionError
 from gravdask.secrets import masked
 from gravdask.store.objects import Entry
 
+_KEY_SERVICE = "169.254.169.254"
+"""Where machines of Amazon's are told their keys: asked last, when none are found."""
 RETRIES = 6
 RETRY_SECONDS = 60
 KEY_VARIABLES = (
@@ -75,7 +77,16 @@ def translated(where: str) -> Iterator[None]:
             msg = f"{where}: there is no such bucket; make it first, or correct its name or AWS_ENDPOINT_URL"
             raise ConfigError(msg) from error
         if "builder error" in str(error) and "http://" in str(error):
-            msg = f"{where}: {_short(error)}; a service without encryption needs store.allow_http = true"
+            msg = (
+                f"{where}: the S3 service is not encrypted (http://), which must be allowed: set AWS_ALLOW_HTTP=true "
+                f"in the environment, or store.allow_http = true ({_short(error)})"
+            )
+            raise ConfigError(msg) from error
+        if _KEY_SERVICE in str(error):
+            msg = (
+                f"{where}: no keys were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE and the "
+                f"credential file ({_short(error)})"
+            )
             raise ConfigError(msg) from error
         msg = (
             f"{where}: the S3 service failed ({_short(error)}); check AWS_ENDPOINT_URL, AWS_REGION, the bucket's name "

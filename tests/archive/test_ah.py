@@ -84,5 +84,7 @@ def test_the_refusal_tells_both_sizes(written: tuple[Path, np.ndarray], tmp_path
     whole = path.read_bytes()
     damaged = tmp_path / "spliced.ah"
     damaged.write_bytes(whole[:-30] + whole[-50:-30] + whole[-30:])
-    with pytest.raises(ReadError, match=rf"states? {len(whole)} bytes in 3 records, it has {len(whole) + 20} bytes"):
+    with pytest.raises(
+        ReadError, match=rf"state {len(whole)} bytes in 3 records, the file has {len(whole) + 20} bytes"
+    ):
         list(read_file(damaged))

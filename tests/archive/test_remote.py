@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
 import tempfile
 import uuid
@@ -31,6 +32,7 @@ from gravdask.archive.remote import (
     modified_ns,
     open_source,
     root_exists,
+    root_fault,
     version_mark,
 )
 from gravdask.archive.walk import walk
@@ -301,3 +303,26 @@ def test_an_archive_on_a_real_s3_service(s3: str, local: Path, tmp_path: Path) -
         scan([f"{s3}/elsewhere"])
     shutil.rmtree(tmp_path / "archive")
     assert os.listdir(tmp_path) == []
+
+
+def test_why_an_archive_on_a_service_cannot_be_read(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.filesystem("s3", skip_instance_cache=True).pipe(f"{s3[5:]}/archive/x.mseed", b"123")
+    fsspec.filesystem("s3").clear_instance_cache()
+    absent = "there is no such file or folder; the archive must exist"
+    assert root_fault(f"{s3}/archive") == root_fault(s3) == root_fault(f"{s3}/archive/x.mseed") == ""
+    assert root_fault(f"{s3}/other") == absent
+    assert root_fault(f"s3://{uuid.uuid4().hex}/archive") == absent
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    fsspec.filesystem("s3").clear_instance_cache()
+    for place in (s3, f"{s3}/archive"):
+        assert re.match(
+            r"cannot be reached \(.*(signature|Forbidden).*\); check the address, the keys", root_fault(place)
+        )
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    fsspec.filesystem("s3").clear_instance_cache()
+    assert "Could not connect" in root_fault(f"{s3}/archive")
+
+
+def test_why_a_folder_cannot_be_read(tmp_path: Path) -> None:
+    assert root_fault(str(tmp_path)) == ""
+    assert "no such file or folder" in root_fault(str(tmp_path / "none"))

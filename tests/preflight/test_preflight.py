@@ -97,7 +97,7 @@ def cluster(**keys: object) -> Config:
 
 def test_all_is_well_here_and_nothing_is_left(command: Command, archive: Path, tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
-    result = command("preflight", archive, "-o", tmp_path / "a/b/x.zarr", *SMALL, "--serial")
+    result = command("preflight", archive, "-o", tmp_path / "x.zarr", *SMALL, "--serial")
     assert (result.code, result.failed) == (0, [])
     assert sorted(tmp_path.rglob("*")) == before
     for words in (
@@ -109,6 +109,16 @@ def test_all_is_well_here_and_nothing_is_left(command: Command, archive: Path, t
         "ok    workers: none are used (serial)",
     ):
         assert words in result.text
+
+
+def test_a_store_on_a_disk_that_is_not_mounted_fails(command: Command, archive: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    result = command("preflight", archive, "-o", tmp_path / "disk/x.zarr", *SMALL, "--serial")
+    assert result.code == 5
+    assert result.failed == [
+        f"FAIL  store: there is no folder {tmp_path / 'disk'}; make it, mount its disk, or name another one"
+    ]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_findings_are_given_as_json(command: Command, archive: Path, tmp_path: Path) -> None:
@@ -428,6 +438,7 @@ def test_more_workers_than_the_machine_has_memory_for_are_told() -> None:
     [
         ("00:05:00", 100, 1536, "FAIL"),  # 26 minutes
         ("00:05:00", 100, 30, "ok"),
+        ("00:02:00", 1, 2, "note"),  # most of such a life is its start
         ("01:00:00", 100, 1536, "note"),
         ("04:00:00", 100, 1536, "ok"),
         ("00:01:00", 1, 4000, "FAIL"),

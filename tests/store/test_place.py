@@ -25,6 +25,7 @@ from gravdask.store.layout import create_array, open_root, read_span, sub_array,
 from gravdask.store.objects import MemoryObjects
 from gravdask.store.options import anchored
 from gravdask.store.place import Place, anchored_text, in_words, place_of
+from gravdask.store.s3 import translated
 
 # ----------------------------------------------------------------------------------------------------- what it is
 
@@ -326,8 +327,18 @@ def test_a_service_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ExecutionError, match=r"the S3 service failed .* check AWS_ENDPOINT_URL, .*run again"):
         open_root(place)
     plain = Place.of(f"s3://{uuid.uuid4().hex}/x.zarr", endpoint="http://127.0.0.1:9")
-    with pytest.raises((ConfigError, ExecutionError), match="allow_http"), in_words(plain):
+    with pytest.raises((ConfigError, ExecutionError), match="AWS_ALLOW_HTTP=true"), in_words(plain):
         plain.exists()
+
+
+def test_keys_that_nobody_gave_are_what_is_missing() -> None:
+    errors = pytest.importorskip("obstore").exceptions
+    asked = "Error performing PUT http://169.254.169.254/latest/api/token in 1s: connection refused"
+    with (
+        pytest.raises(ConfigError, match=r"^s3://b/x: no keys were found; set AWS_ACCESS_KEY_ID"),
+        translated("s3://b/x"),
+    ):
+        raise errors.GenericError(asked)
 
 
 def test_a_memory_may_be_listed_while_it_is_written_to() -> None:
