@@ -110,14 +110,32 @@ class Progress:
             yield counter
 
 
+def time_left(elapsed: float, done: int, under_way: int, total: int) -> float:
+    """Time that steps will still take [s]: those under way are taken to be half done, as they are on average.
+
+    Parameters
+    ----------
+    elapsed
+        Since the first of them began [s].
+    done, under_way, total
+        Numbers of steps.
+    """
+    through = done + under_way / 2
+    return elapsed * max(total - through, 0.0) / through if through else 0.0
+
+
 class Counter:
-    """Counts the finished steps of one task and tells of them now and then."""
+    """Counts the steps of one task, begun and finished, and tells of them now and then."""
 
     def __init__(self, progress: Progress, name: str, total: int) -> None:
-        self.done = 0
+        self.done = self.begun = 0
         self.on_advance = self._line
         self._progress, self._name, self._total = progress, name, total
         self._start = self._said = time.monotonic()
+
+    def begin(self) -> None:
+        """Count a step that is under way from now on; where none is, one after the other is taken to be done."""
+        self.begun += 1
 
     def advance(self, steps: int = 1) -> None:
         """Count finished steps."""
@@ -131,7 +149,7 @@ class Counter:
         if now - self._said < LINE_SECONDS:
             return
         self._said = now
-        left = (now - self._start) / max(self.done, 1) * (self._total - self.done)
+        left = time_left(now - self._start, self.done, max(self.begun - self.done, 0), self._total)
         self._progress.say(f"{self._name}: {self.done} of {self._total}, about {left:.0f} s left")
 
 

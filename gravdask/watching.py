@@ -145,7 +145,7 @@ def _progress(stage: State) -> str:
         return text
     text += f", {stage.get('units_per_second', 0):.3g} units/s"
     left = stage.get("seconds_left")
-    return f"{text}, about {_rounded(left)} left" if left is not None else text
+    return f"{text}, about {_rounded(left)} left of this stage" if left is not None else text
 
 
 def _memory(state: State) -> str:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gravdask import progress as progress_module
-from gravdask.progress import Progress, followed, grouped
+from gravdask.progress import Progress, followed, grouped, time_left
 
 
 class Terminal(io.StringIO):
@@ -144,3 +144,16 @@ def test_what_is_followed_passes_on_and_is_counted(clock: Clock) -> None:
         "interpret: peaks of channels: 2 of 4, about 16 s left",
         "interpret: peaks of channels: 4 of 4, about 0 s left",
     ]
+
+
+def test_steps_under_way_are_taken_to_be_half_done(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress(stream).task("scatter", 4) as counter:
+        for _ in range(4):  # four workers
+            counter.begin()
+        clock.now += 10
+        counter.advance()
+    assert stream.getvalue() == "scatter: 1 of 4, about 6 s left\n"
+    assert time_left(100.0, 10, 0, 40) == pytest.approx(300)
+    assert time_left(100.0, 8, 4, 40) == pytest.approx(300)
+    assert time_left(100.0, 40, 0, 40) == time_left(5.0, 0, 0, 7) == 0

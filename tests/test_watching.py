@@ -118,8 +118,8 @@ def test_a_run_is_watched_from_its_middle_to_its_end(convert: Start, tmp_path: P
     assert 5 <= stage["done"] <= written < UNITS
     assert (state["pid"], state["host"]) == (process.pid, os.uname().nodename)
     assert 0.5 < stage["units_per_second"] < 10
-    left = UNITS - stage["done"]
-    assert stage["seconds_left"] == pytest.approx(left / stage["units_per_second"], rel=0.01)
+    left = (UNITS - stage["done"]) / stage["units_per_second"]
+    assert 0.7 * left < stage["seconds_left"] < 1.01 * left  # less what is under way
     assert state["silent_seconds"] < 10
     assert stage["worker_seconds"] > 0.09 * stage["done"]
     told = subprocess.run(

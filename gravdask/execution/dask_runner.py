@@ -76,6 +76,7 @@ class DaskRunner:
         if self._client is None:
             # Cancelled tasks when the scheduler is gone, and units whose worker died: both are told in words.
             self._stack.enter_context(quiet("distributed.client", ""))
+            self._stack.enter_context(quiet("distributed.batched", "Batched Comm Closed"))
             self._stack.enter_context(quiet("distributed.scheduler", "Task ", inside="marked as failed because"))
             link = connect(self._settings, self._stack, self._say)
             client, self._trouble, self._losses = link.client, link.trouble, link.losses

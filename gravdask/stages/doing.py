@@ -9,6 +9,7 @@ from typing import Any
 
 from gravdask.errors import ExecutionError
 from gravdask.execution import Failure, Runner
+from gravdask.progress import Counter
 from gravdask.stages.base import Context, Plan, Stage, Task
 from gravdask.stages.planning import Tasks
 from gravdask.stages.start import no_room
@@ -89,7 +90,7 @@ def do_plan(context: Context, runner: Runner, stage: Stage, plan: Plan, begun: f
     context.log.planned(stage.name, len(tasks), plan.current)
     if len(tasks):
         with context.progress.task(stage.name, len(tasks)) as counter:
-            for task, result in runner.run(Measured(stage.work), _begun(context, stage, tasks)):
+            for task, result in runner.run(Measured(stage.work), _drawn(context, stage, tasks, counter)):
                 if isinstance(result, Failure) and result.hopeless:
                     raise ExecutionError(no_room(context.store, result.reason))
                 failed = isinstance(result, Failure)
@@ -111,6 +112,14 @@ def do_plan(context: Context, runner: Runner, stage: Stage, plan: Plan, begun: f
     row = context.log.sums(row)
     context.progress.say(stage_line(row))
     return Done(row, notes, sums.records(stage.name))
+
+
+def _drawn(context: Context, stage: Stage, tasks: Tasks, counter: Counter) -> Iterator[Task]:
+    """Give tasks as they are asked for, and count those under way."""
+    for task in _begun(context, stage, tasks):
+        counter.begin()
+        context.log.drawn(stage.name)
+        yield task
 
 
 def _begun(context: Context, stage: Stage, tasks: Tasks) -> Iterator[Task]:

@@ -51,6 +51,8 @@ class _Stage:
         The former as text.
     to_do, current
         Units to do and units up to date; None until that is known.
+    drawn
+        Units that were handed out.
     marks
         (time, units through) now and then during the last minutes.
     row
@@ -66,20 +68,29 @@ class _Stage:
     current: int | None = None
     done: int = 0
     failed: int = 0
+    drawn: int = 0
     tally: Tally = field(default_factory=Tally)
     marks: deque[tuple[float, int]] = field(default_factory=deque)
     row: dict[str, Any] = field(default_factory=dict)
 
-    def rate(self) -> float:
-        """Units a second: lately, or since the first of them began; 0 as long as none is through."""
+    def rate(self) -> tuple[float, float | None]:
+        """Units a second: lately, or since the first of them began; and the seconds that the rest will take.
+
+        Units under way are taken to be half done, as they are on average. 0 and None as long as no unit is through.
+        """
         now, through = time.monotonic(), self.done + self.failed
         if not through:
-            return 0.0
+            return 0.0, None
         while self.marks and now - self.marks[0][0] > RECENT_SECONDS:
             self.marks.popleft()
-        first = self.marks[0] if self.marks and now - self.marks[0][0] >= LEAST_SECONDS else (self.working, 0)
+        lately = bool(self.marks) and now - self.marks[0][0] >= LEAST_SECONDS
+        since, before = self.marks[0] if lately else (self.working, 0)
         self.marks.append((now, through))
-        return (through - first[1]) / max(now - first[0], 1e-6)
+        elapsed, half = max(now - since, 1e-6), max(self.drawn - through, 0) / 2
+        # At the beginning, halves are all that some workers have done so far; later as many were under way before.
+        pace = (through - before + (0.0 if lately else half)) / elapsed
+        left = max((self.to_do or 0) - through - half, 0.0)
+        return (through - before) / elapsed, left / pace if pace else None
 
     def figures(self) -> dict[str, Any]:
         """Figures as they stand in the state."""
@@ -97,10 +108,9 @@ class _Stage:
             **self.tally.figures(),
         }
         if self.to_do is not None and self.state == "running":
-            rate = self.rate()
-            left = self.to_do - self.done - self.failed
+            rate, left = self.rate()
             found["units_per_second"] = round(rate, 6)
-            found["seconds_left"] = round(left / rate, 1) if rate else None
+            found["seconds_left"] = None if left is None else round(left, 1)
         return found
 
 
@@ -217,6 +227,11 @@ class RunLog:
         with self._lock:
             stage = self._stage(name)
             stage.to_do, stage.current, stage.working = to_do, current, time.monotonic()
+
+    def drawn(self, name: str) -> None:
+        """Take that a unit of a stage was handed out."""
+        with self._lock:
+            self._stage(name).drawn += 1
 
     def unit(self, record: Record, usage: Usage | None) -> None:
         """Take a unit that is through, with what it needed if that is known."""

@@ -209,6 +209,29 @@ def test_waiting_for_the_first_worker_is_no_work(monkeypatch: pytest.MonkeyPatch
             assert stage["seconds_left"] == pytest.approx(4 * (99 - unit))
 
 
+def test_units_under_way_are_taken_to_be_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Time()
+    monkeypatch.setattr(module, "time", clock)
+    log = RunLog()
+    with log.stage("noise"):
+        log.planned("noise", 40, 0)
+        for _ in range(4):  # one each for four workers
+            log.drawn("noise")
+        clock.now += 10
+        log.unit(done(0), needed(10.0))
+        log.drawn("noise")
+        stage = log.state()["stages"][0]
+        assert stage["units_per_second"] == pytest.approx(0.1)
+        assert stage["seconds_left"] == pytest.approx(37 / 0.3, abs=0.1)  # and not 390
+        for unit in range(1, 20):
+            clock.now += 2.5
+            log.unit(done(unit), needed(10.0))
+            log.drawn("noise")
+            stage = log.state()["stages"][0]
+        assert stage["units_per_second"] == pytest.approx(0.4)
+        assert stage["seconds_left"] == pytest.approx((20 - 2) / 0.4, abs=0.1)
+
+
 def test_memory_does_not_grow_with_the_units() -> None:
     log = RunLog()
     log.planned("noise", 60_000, 0)
