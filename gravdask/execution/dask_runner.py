@@ -69,11 +69,13 @@ class DaskRunner:
         Raises
         ------
         ExecutionError
-            If no scheduler answers, no local worker starts, or the batch system takes no job.
+            If no scheduler answers, no local worker starts, the batch system takes no job, or the run is to stop.
         PreflightError
             If no worker comes.
         """
         if self._client is None:
+            if self._stop.is_set():  # before workers are started that would have nothing to do
+                raise ExecutionError(STOPPED)
             # Cancelled tasks when the scheduler is gone, and units whose worker died: both are told in words.
             self._stack.enter_context(quiet("distributed.client", ""))
             self._stack.enter_context(quiet("distributed.batched", "Batched Comm Closed"))

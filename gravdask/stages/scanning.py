@@ -15,6 +15,7 @@ from gravdask.archive.index_diff import diff
 from gravdask.archive.inspect_file import TRACE_COLUMNS, FileReport, FileTask, failed_report, inspect_files
 from gravdask.archive.walk import FoundFile
 from gravdask.execution import Failure, Runner
+from gravdask.progress import LINE_SECONDS
 from gravdask.store.board import Board
 
 FEW_FILES = 200
@@ -151,14 +152,15 @@ def batches(tasks: Iterable[FileTask]) -> Iterator[tuple[FileTask, ...]]:
 
 
 def teller(say: Callable[[str], None]) -> Progress:
-    """Make the function that tells of a scan's progress: ten lines, if it is about many files."""
-    said = 0
+    """Make the function that tells of a scan's progress: ten lines at most, none of what takes seconds."""
+    said, last = 0, time.monotonic()
 
     def report(done: int, total: int, path: str) -> None:
-        nonlocal said
+        nonlocal said, last
         del path
-        if total >= FEW_FILES and done * 10 // total > said:
-            said = done * 10 // total
+        now = time.monotonic()
+        if done * 10 // total > said and now - last > LINE_SECONDS:
+            said, last = done * 10 // total, now
             say(f"scan: {done} of {total} files")
 
     return report

@@ -454,3 +454,18 @@ def test_a_scheduler_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: 
     with pytest.raises(ExecutionError, match=r"no Dask scheduler answers at 'tcp://127\.0\.0\.1:9'.*use --serial"):
         list(runner.run(make_work(), [1]))
     runner.close()
+
+
+def test_no_worker_is_started_for_a_run_that_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(*_: object) -> None:
+        pytest.fail("a cluster is started")
+
+    monkeypatch.setattr(dask_runner, "connect", connect)
+    stop = threading.Event()
+    stop.set()
+    runner = DaskRunner(ClusterConfig(workers=1), lambda _: None, stop)
+    with pytest.raises(ExecutionError, match="stopped as asked"):
+        list(runner.run(len, ["a"]))
+    with pytest.raises(ExecutionError, match="stopped as asked"):
+        runner.arrays()
+    runner.close()

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,17 +109,21 @@ def test_batches_are_bounded_in_files_and_bytes(monkeypatch: pytest.MonkeyPatch)
     assert list(batches([])) == []
 
 
-def test_progress_is_told_in_ten_lines_of_many_files_only() -> None:
-    said: list[str] = []
-    tell = teller(said.append)
-    for n in range(1, 1001):
-        tell(n, 1000, "x")
-    assert said == [f"scan: {n} of 1000 files" for n in range(100, 1001, 100)]
-    few: list[str] = []
-    tell = teller(few.append)
-    for n in range(1, 100):
-        tell(n, 99, "x")
-    assert few == []
+def test_progress_is_told_in_ten_lines_of_a_long_scan_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=50.0)
+    monkeypatch.setattr(scanning, "time", SimpleNamespace(monotonic=lambda: clock.now))
+
+    def told(seconds_a_file: float) -> list[str]:
+        said: list[str] = []
+        tell = teller(said.append)
+        for n in range(1, 1001):
+            clock.now += seconds_a_file
+            tell(n, 1000, "x")
+        return said
+
+    assert told(1.0) == [f"scan: {n} of 1000 files" for n in range(100, 1001, 100)]
+    assert told(0.05) == [f"scan: {n} of 1000 files" for n in (201, 402, 603, 804)]
+    assert told(0.009) == []
 
 
 def test_what_is_gone_and_what_is_twice_is_told(tmp_path: Path) -> None:
