@@ -246,7 +246,7 @@ def _convert(state: _Run) -> None:
         state.table, notes = archive_stage.station_table(settings)
         state.index, kept = archive_stage.scan_archive(context, state.table, runner=state.runner)
     except (ConfigError, ReadError, StationError, PreflightError):
-        if not context.channels:
+        if not context.channels and context.part == (0, 1):  # another job may just have begun its share
             context.log.discard()
             discard_empty(context.store)
         raise
