@@ -108,9 +108,11 @@ def _as_before(values: dict[str, Any], where: str, say: Callable[[str], None], c
     if filled and comparing:
         say(f"as in earlier runs on this store: {', '.join(filled)}")
     unknown = unknown_options(place)
-    lines = differences(config) if comparing and not unknown else []
-    for line in [unknown] if unknown else lines:
-        say(line)
+    if unknown:
+        say(unknown)
+    elif comparing:
+        for line in differences(config):
+            say(line)
     return config
 
 

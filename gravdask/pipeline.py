@@ -350,7 +350,8 @@ def _report(state: _Run) -> None:
         return
     summary = pd.DataFrame(state.record.stages)
     plan = [stage_line(row) for row in state.record.stages]
-    report.run(context, summary, plan, state.record.notes, quarantine)
+    with context.progress.during("report: gathering and drawing"):
+        report.run(context, summary, plan, state.record.notes, quarantine)
     context.ledger.add(Record("report", "*", 0, mark, "done", seconds=time.monotonic() - begun))
     _whole(state, "report", 1, 0, begun)
 

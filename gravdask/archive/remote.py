@@ -73,22 +73,6 @@ def remote_faults() -> tuple[type[BaseException], ...]:
     return tuple(found)
 
 
-def exists(url: str) -> bool:
-    """Whether anything is at an address; one that cannot be reached counts as absent.
-
-    Raises
-    ------
-    ReadError
-        If the address is of no known kind.
-    """
-    system, path = open_filesystem(url)
-    system.invalidate_cache()
-    try:
-        return bool(system.exists(path))
-    except remote_faults():
-        return False
-
-
 def list_files(url: str) -> list[tuple[str, int, int, str]]:
     """Every file below an address: path below it, size [bytes], time of modification [ns since 1970], version mark.
 
@@ -293,4 +277,4 @@ def root_fault(root: str) -> str:
 
 def root_exists(root: str) -> bool:
     """Whether a root, local or not, is there now."""
-    return exists(root) if is_url(root) else os.path.exists(root)
+    return not root_fault(root)

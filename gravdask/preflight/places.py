@@ -73,7 +73,7 @@ def store_findings(config: Config) -> list[Finding]:
     try:
         if local is not None and local.exists() and not local.is_dir():
             return [fail(what, f"{place} is a file", "name another place as store.path, or move the file away")]
-        if local is not None and not local.exists() and not local.parent.exists():
+        if local is not None and not local.parent.exists():
             return [fail(what, f"there is no folder {local.parent}", "make it, mount its disk, or name another one")]
     except OSError as error:  # in a folder that this user may not look into
         return [fail(what, f"{place} cannot be written to ({_words(error)})", cure)]

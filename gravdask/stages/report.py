@@ -64,14 +64,6 @@ def run(context: Context, summary: pd.DataFrame, plan: list[str], notes: list[st
     quarantine
         What could not be used: where, line, what, cure.
     """
-    with context.progress.during("report: gathering and drawing"):
-        _write(context, summary, plan, notes, quarantine)
-
-
-def _write(
-    context: Context, summary: pd.DataFrame, plan: list[str], notes: list[str], quarantine: pd.DataFrame
-) -> None:
-    """Gather what the page shows, draw and write it; see `run`."""
     channels = context.chosen()
     snm = {c.name: table for c in context.signals() if len(table := _snm(context, c))}
     sections, intervals, events = [], [], []

@@ -22,6 +22,7 @@ from typing import Any
 
 import gravdask
 from gravdask.config import Config, digest
+from gravdask.progress import time_left
 from gravdask.secrets import masked
 from gravdask.store.journal import Journal, run_name
 from gravdask.store.lease import machine
@@ -86,11 +87,12 @@ class _Stage:
         lately = bool(self.marks) and now - self.marks[0][0] >= LEAST_SECONDS
         since, before = self.marks[0] if lately else (self.working, 0)
         self.marks.append((now, through))
-        elapsed, half = max(now - since, 1e-6), max(self.drawn - through, 0) / 2
-        # At the beginning, halves are all that some workers have done so far; later as many were under way before.
-        pace = (through - before + (0.0 if lately else half)) / elapsed
-        left = max((self.to_do or 0) - through - half, 0.0)
-        return (through - before) / elapsed, left / pace if pace else None
+        elapsed, under_way, to_do = max(now - since, 1e-6), max(self.drawn - through, 0), self.to_do or 0
+        rate = (through - before) / elapsed
+        if not lately:
+            return rate, time_left(elapsed, through, under_way, to_do)
+        # As many were half done when that time began: the rate is theirs, too.
+        return rate, max(to_do - through - under_way / 2, 0.0) / rate if rate else None
 
     def figures(self) -> dict[str, Any]:
         """Figures as they stand in the state."""

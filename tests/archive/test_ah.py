@@ -12,10 +12,9 @@ from gravdask.archive.reader import read_file
 from gravdask.errors import NotThisFormatError, ReadError
 
 TRACES, COUNT = 3, 400
-FLOATS, DOUBLES = np.float32, np.float64
 
 
-@pytest.fixture(params=[FLOATS, DOUBLES], ids=["floats", "doubles"])
+@pytest.fixture(params=[np.float32, np.float64], ids=["floats", "doubles"])
 def written(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[Path, np.ndarray]:
     """An AH file of version 1 with three traces as obspy writes it, and its samples, shape (traces, samples)."""
     values = np.random.default_rng(2).standard_normal((TRACES, COUNT)).astype(request.param)
@@ -54,9 +53,9 @@ def test_a_whole_file_of_the_second_version_is_read() -> None:
         np.testing.assert_array_equal(trace.values, other.data.astype(np.float32))
 
 
-def check_refused(path: Path, whole: bytes, folder: Path) -> None:
+def check_refused(path: Path, folder: Path) -> None:
     """Cut the file anywhere, or splice a piece of itself in anywhere: always refused, or no file of AH at all."""
-    rng = np.random.default_rng(7)
+    rng, whole = np.random.default_rng(7), path.read_bytes()
     damaged = folder / "damaged.ah"
     for _ in range(40):
         a, b = sorted(int(n) for n in rng.integers(1, len(whole), 2))
@@ -71,12 +70,12 @@ def check_refused(path: Path, whole: bytes, folder: Path) -> None:
 
 def test_no_trace_is_lost_and_no_sample_made_of_other_bytes(written: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     path, _ = written
-    check_refused(path, path.read_bytes(), tmp_path)
+    check_refused(path, tmp_path)
 
 
 def test_nor_in_the_second_version(tmp_path: Path) -> None:
     path = second_version()
-    check_refused(path, path.read_bytes(), tmp_path)
+    check_refused(path, tmp_path)
 
 
 def test_the_refusal_tells_both_sizes(written: tuple[Path, np.ndarray], tmp_path: Path) -> None:

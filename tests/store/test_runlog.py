@@ -162,9 +162,14 @@ class Time:
         return self.now
 
 
-def test_the_time_left_follows_the_present_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Time()
-    monkeypatch.setattr(module, "time", clock)
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    made = Time()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def test_the_time_left_follows_the_present_rate(clock: Time) -> None:
     log = RunLog()
     log.planned("noise", 1000, 17)
     with log.stage("noise"):
@@ -191,9 +196,7 @@ def test_the_time_left_follows_the_present_rate(monkeypatch: pytest.MonkeyPatch)
         assert log.state()["seconds_since_unit"] == 400
 
 
-def test_waiting_for_the_first_worker_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Time()
-    monkeypatch.setattr(module, "time", clock)
+def test_waiting_for_the_first_worker_is_no_work(clock: Time) -> None:
     log = RunLog()
     with log.stage("noise"):
         log.planned("noise", 100, 0)
@@ -209,9 +212,7 @@ def test_waiting_for_the_first_worker_is_no_work(monkeypatch: pytest.MonkeyPatch
             assert stage["seconds_left"] == pytest.approx(4 * (99 - unit))
 
 
-def test_units_under_way_are_taken_to_be_half_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Time()
-    monkeypatch.setattr(module, "time", clock)
+def test_units_under_way_are_taken_to_be_half_done(clock: Time) -> None:
     log = RunLog()
     with log.stage("noise"):
         log.planned("noise", 40, 0)
