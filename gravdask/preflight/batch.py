@@ -85,8 +85,13 @@ class _Nodes:
 
     @property
     def usable(self) -> bool:
-        """Whether they take jobs, now or when others end."""
-        return not self.state.rstrip("*~#!%$@^-").startswith(DOWN) and not self.state.endswith("*")
+        """Whether they take jobs, now, when others end or when they answer again."""
+        return self.up and not self.state.rstrip("*~#!%$@^-").startswith(DOWN)
+
+    @property
+    def silent(self) -> bool:
+        """Whether they do not answer just now; they take no job then, and are set down if it lasts."""
+        return self.state.endswith("*")
 
 
 def _nodes(text: str) -> list[_Nodes]:
@@ -113,11 +118,12 @@ def _slurm_partition(settings: ClusterConfig) -> list[Finding]:
     if not chosen:
         there = ", ".join(sorted({n.partition.rstrip("*") for n in every}))
         return [fail(what, f"{label} is not there", f"there are {there}; name one as cluster.queue")]
-    usable = [n for n in chosen if n.up and n.usable]
+    usable = [n for n in chosen if n.usable]
     if not usable:
         states = ", ".join(sorted({n.state if n.up else "partition down" for n in chosen}))
         return [fail(what, f"{label} has no node that takes jobs ({states})", "wait for it, or name another")]
-    found = [ok(what, f"{label}, up")]
+    usable = [n for n in usable if not n.silent] or usable
+    found = [_answering(label, usable)]
     limits = [slurm_seconds(n.limit) for n in usable]
     if max(limits) < settings.walltime_seconds:
         cure = f"set cluster.walltime = '{time_limit(max(limits))}' or less, or name another partition"
@@ -126,6 +132,15 @@ def _slurm_partition(settings: ClusterConfig) -> list[Finding]:
     else:
         found.append(ok("time limit of the partition", usable[limits.index(max(limits))].limit))
     return [*found, _fits(settings, usable)]
+
+
+def _answering(label: str, usable: list[_Nodes]) -> Finding:
+    """The partition itself; that its nodes are silent is told, and no failure: a node just resumed is, for a second."""
+    if not all(n.silent for n in usable):
+        return ok("partition", f"{label}, up")
+    states = ", ".join(sorted({n.state for n in usable}))
+    cure = "jobs wait until one does; if that lasts, 'sinfo -R' says why"
+    return note("partition", f"{label}, up; none of its nodes answers just now ({states})", cure)
 
 
 def slurm_seconds(text: str) -> float:

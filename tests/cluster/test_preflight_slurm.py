@@ -103,11 +103,14 @@ def test_the_prologue_s_umask_and_threads_are_seen(preflight: Callable[..., Any]
     assert "OMP_NUM_THREADS=4" in threads["found"]
 
 
-def test_a_job_that_waits_is_no_failure(slurm: Any, preflight: Callable[..., Any]) -> None:
+def test_a_job_that_waits_is_no_failure(
+    slurm: Any, preflight: Callable[..., Any], wait_until: Callable[..., None]
+) -> None:
     for node in slurm.ask("sinfo", "--noheader", "--Node", "--format=%N").split():
         slurm.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=test")
     slurm.ask("scontrol", "update", "NodeName=n1", "State=RESUME")
-    slurm.ask("sbatch", "--exclusive", "--nodelist=n1", "--wrap=sleep 60", "--output=/dev/null")
+    slurm.ask("sbatch", "--exclusive", "--nodelist=n1", "--wrap=sleep 600", "--output=/dev/null")
+    wait_until(lambda: slurm.jobs("R"), "a job that keeps the only node")
     found = preflight("--wait", "5")
     assert found["worker"]["level"] == "note"
     assert "none after 5 s, its job is pending" in found["worker"]["found"]

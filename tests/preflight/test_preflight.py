@@ -553,6 +553,28 @@ def test_a_queue_of_pbs_is_looked_at(
     assert "Unknown queue none" in unknown
 
 
+@pytest.mark.parametrize(
+    ("states", "level", "words"),
+    [
+        (["drain", "idle"], "ok", "the default one, up"),
+        (["idle*", "mix"], "ok", "the default one, up"),
+        (["drain", "idle*"], "note", "none of its nodes answers just now (idle*)"),  # as a node is that was resumed
+        (["drain", "down*"], "FAIL", "no node that takes jobs (down*, drain)"),
+    ],
+)
+def test_nodes_of_slurm_that_do_not_answer_just_now_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, states: list[str], level: str, words: str
+) -> None:
+    (tmp_path / "told").write_text("".join(f"main*|8:00:00|up|{state}|64000|16\n" for state in states))
+    fake(tmp_path / "bin", f"cat {tmp_path / 'told'}", "sinfo")
+    fake(tmp_path / "bin", "cat > /dev/null", "sbatch")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    found = {f.what: f for f in batch.batch_findings(cluster(kind="slurm", logs=str(tmp_path / "logs")).cluster)}
+    assert found["partition"].level == level
+    assert words in found["partition"].found
+    assert ("job on a node" in found) == (level != "FAIL")
+
+
 def test_a_batch_system_that_does_not_answer_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path / "bin", "exec sleep 30", "qstat")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
