@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gravdask.config import Config, build_config, load_values, set_value
+from gravdask.config import Config, build_config, load_values, render, set_value
 from gravdask.errors import ConfigError
-from gravdask.store.options import anchored, differences, fill_in, unknown_options
+from gravdask.store.options import anchored, beside, differences, fill_in, unknown_options
 from gravdask.store.place import anchored_text, place_of
 
 CONFIG_FILE = "gravdask.toml"
@@ -114,6 +114,14 @@ def _as_before(values: dict[str, Any], where: str, say: Callable[[str], None], c
         for line in differences(config):
             say(line)
     return config
+
+
+def write_config(config: Config, file: Path, found: list[str] | None = None) -> None:
+    """Write a configuration with every key documented, and lines about the archive for its head.
+
+    Paths in the folder of the file are written as relative to it.
+    """
+    file.write_text(render(beside(config, file), found), encoding="utf-8")
 
 
 def years_span(text: str, alone: bool = True) -> dict[str, str]:

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import click
 
 import gravdask
-from gravdask.arguments import CONFIG_FILE, config_of, share_of_units, stated_values
-from gravdask.config import STAGES, Config, build_config, render
+from gravdask.arguments import CONFIG_FILE, config_of, share_of_units, stated_values, write_config
+from gravdask.config import STAGES, Config, build_config
 from gravdask.errors import ConfigError, GravdaskError, LeaseHeldError, PreflightError
 from gravdask.progress import Progress
 from gravdask.store.place import place_of
@@ -207,7 +207,7 @@ def init(archive: tuple[str, ...], force: bool, **flags: Any) -> int:  # noqa: A
         raise ConfigError(msg)
     config = make_config(archive, {"config_file": None, **flags})
     lines = survey_archive(config)
-    target.write_text(render(config, lines), encoding="utf-8")
+    write_config(config, target, lines)
     click.echo("\n".join(lines))
     click.echo(f"wrote {target.absolute()}; now: gravdask run -c {target}")
     return 0
@@ -341,7 +341,7 @@ def demo(folder: str, stations: int, days: int, seed: int, serial: bool, workers
     }
     flags["assignments"] = (f'report.folder="{place.absolute() / "report"}"',)
     config = make_config((str(network.archive),), flags)
-    (place / CONFIG_FILE).write_text(render(config), encoding="utf-8")
+    write_config(config, place / CONFIG_FILE)
     return _execute(config, STAGES, flags)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 import warnings
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from gravdask.errors import (
     StoreError,
     UnitsError,
 )
+from gravdask.store.options import anchored
 
 COMMANDS = ("run", *STAGES, "init", "scan", "plan", "preflight", "status", "simulate", "demo")
 
@@ -339,11 +341,24 @@ def test_init_writes_a_documented_file_that_is_read_again(run: Any, archive: Pat
     text = (tmp_path / "gravdask.toml").read_text()
     assert "#   XX.AAA.--.LHZ" in text
     assert "3600 samples in 1 traces" in text
-    config = build_config(tomllib.loads(text))
+    config = build_config(anchored(tomllib.loads(text), tmp_path / "gravdask.toml"))
     assert config.archive.paths == (str(archive),)
     assert (config.archive.clock, config.store_path) == ("+08:00", tmp_path / "net.zarr")
     assert make_config((), {}) == config
     assert [p.name for p in tmp_path.iterdir()] == ["gravdask.toml"]
+
+
+def test_a_folder_with_its_configuration_may_move(run: Any, archive: Path, tmp_path: Path) -> None:
+    shutil.copytree(archive, tmp_path / "mine")
+    assert run("init", "mine", str(archive), "-o", "net.zarr").code == 0
+    values = tomllib.loads((tmp_path / "gravdask.toml").read_text())
+    assert values["archive"]["paths"] == ["mine", str(archive)]
+    assert values["store"]["path"] == "net.zarr"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "gravdask.toml").rename(tmp_path / "elsewhere/gravdask.toml")
+    config = make_config((), {"config_file": "elsewhere/gravdask.toml"})
+    assert config.archive.paths == (str(tmp_path / "elsewhere/mine"), str(archive))
+    assert config.store_path == tmp_path / "elsewhere/net.zarr"
 
 
 def test_init_does_not_overwrite_unless_forced(run: Any, archive: Path, tmp_path: Path) -> None:

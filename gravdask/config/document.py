@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -43,13 +44,13 @@ class Config(Section):
         if self.store.remote:
             msg = f"store.path = {self.store.path!r} is no folder of this machine"
             raise ConfigError(msg)
-        return Path(self.store.path.removeprefix("file://")).expanduser().absolute()
+        return Path(os.path.expanduser(self.store.path.removeprefix("file://"))).absolute()
 
     @property
     def report_folder(self) -> Path:
         """Folder of the report, absolute: beside the store, and in the current folder for a store elsewhere."""
         if self.report.folder:
-            return Path(self.report.folder).expanduser().absolute()
+            return Path(os.path.expanduser(self.report.folder)).absolute()
         name = self.store.path.rstrip("/").rpartition("/")[2] if self.store.remote else self.store_path.name
         folder = Path.cwd() if self.store.remote else self.store_path.parent
         return folder / f"{name.removesuffix('.zarr')}-report"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -88,7 +89,7 @@ class ClusterConfig(Section):
     @property
     def log_folder(self) -> Path:
         """Folder for what the jobs print, absolute."""
-        return Path(self.logs or "gravdask-logs").expanduser().absolute()
+        return Path(os.path.expanduser(self.logs or "gravdask-logs")).absolute()
 
     @property
     def walltime_seconds(self) -> int:

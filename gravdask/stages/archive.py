@@ -78,7 +78,7 @@ def station_table(settings: ArchiveConfig) -> tuple[StationTable, list[str]]:
     entries: list[StationEntry] = []
     notes: list[str] = []
     for name in settings.station_files:
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         found, said = _of_folder(path) if path.is_dir() else (StationTable.from_file(path).entries, [])
         entries += found
         notes += said

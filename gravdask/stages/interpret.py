@@ -7,6 +7,7 @@ without coordinates nothing is tested, and the names say so.
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ def load_events(settings: InterpretConfig) -> Events:
     """
     if not settings.catalog:
         return Events()
-    catalog = read_catalog(Path(settings.catalog).expanduser())
+    catalog = read_catalog(Path(os.path.expanduser(settings.catalog)))
     problems = [
         {"where": p.path, "line": p.line or 0, "what": p.what, "cure": p.cure} for p in catalog.problems if p.left_out
     ]

@@ -7,6 +7,7 @@ for: a unit of pressure the barometers, everything else gravimeters and seismome
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ def load_log(settings: ArchiveConfig) -> tuple[LogRow, ...]:
     """
     if not settings.log:
         return ()
-    return read_operator_log(Path(settings.log).expanduser(), lambda unit: parse_unit(unit).kind)
+    return read_operator_log(Path(os.path.expanduser(settings.log)), lambda unit: parse_unit(unit).kind)
 
 
 def check_entries(settings: ArchiveConfig) -> None:

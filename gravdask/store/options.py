@@ -54,6 +54,28 @@ def anchored(values: dict[str, Any], file: Path) -> dict[str, Any]:
     return values
 
 
+def beside(config: Config, file: Path) -> Config:
+    """Take paths in the folder of a configuration file as relative to it, so that the folder may move; others stay."""
+    base = file.absolute().parent
+    sections = {name: getattr(config, name) for name, _ in PATH_KEYS}
+    for name, key in PATH_KEYS:
+        stated = getattr(sections[name], key)
+        if stated:
+            near = _near(stated, base) if isinstance(stated, str) else tuple(_near(item, base) for item in stated)
+            sections[name] = sections[name].model_copy(update={key: near})
+    return config.model_copy(update=sections)
+
+
+def _near(text: str, base: Path) -> str:
+    """Write an absolute path in a folder as relative to it, where reading it back gives the same."""
+    path = Path(text)
+    if not path.is_absolute() or not path.is_relative_to(base):
+        return text
+    near = str(path.relative_to(base))
+    # "~x" may be somebody's home on another machine, and "s3:" at the beginning an address
+    return near if not near.startswith("~") and anchored_text(near, base) == str(path) else text
+
+
 def _file(store: Place) -> Place:
     """File of the store that holds the options."""
     return store / "ledger/options.json"

@@ -82,7 +82,7 @@ class Place:
             raise ConfigError(_NO_KEYS)
         if url is None or url[1].lower() == "file":
             text = url[2] if url is not None else where
-            return cls("file", str(Path(text).expanduser().absolute()), "", stated)
+            return cls("file", str(Path(os.path.expanduser(text)).absolute()), "", stated)
         scheme, rest = url[1].lower(), url[2].rstrip("/")
         if scheme == "memory" and rest:
             return cls("memory", rest, "", (), os.getpid())
@@ -244,7 +244,7 @@ def place_of(config: Config) -> Place:
 
 def anchored_text(text: str, base: Path) -> str:
     """Write a path as absolute, as seen from a folder; a URL stays as it is."""
-    return text if _URL.match(text) else os.path.normpath(base / Path(text).expanduser())
+    return text if _URL.match(text) else os.path.normpath(os.path.join(base, os.path.expanduser(text)))
 
 
 @contextlib.contextmanager

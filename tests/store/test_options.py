@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gravdask.config import Config, build_config
+from gravdask.config import Config, build_config, render
 from gravdask.errors import StoreError
-from gravdask.store.options import anchored, differences, fill_in, keep_options, kept_options, unknown_options
+from gravdask.store.options import anchored, beside, differences, fill_in, keep_options, kept_options, unknown_options
 
 
 def kept(tmp_path: Path, **archive: object) -> Path:
@@ -126,3 +128,17 @@ def test_paths_of_a_file_are_relative_to_it(tmp_path: Path) -> None:
     assert found["archive"]["paths"] == [str(tmp_path / "a"), "/b", str(tmp_path.parent / "c")]
     assert found["archive"]["stations"] == ""
     assert found["store"]["path"] == str(tmp_path / "x.zarr")
+
+
+@pytest.mark.parametrize("text", ["a", "a b/c", "~", "~x/y", "memory:", "s3:", "s3:/x", ".", "..", "../a", "/a", "..b"])
+def test_paths_written_beside_a_file_are_read_as_they_were(tmp_path: Path, text: str) -> None:
+    path = os.path.normpath(os.path.join(tmp_path, text))
+    keys = {"archive": {"paths": [path, "s3://b/x", "/other"], "stations": path}, "store": {"path": path}}
+    config = build_config(keys)
+    near = beside(config, tmp_path / "g.toml")
+    again = build_config(anchored(tomllib.loads(render(near)), tmp_path / "g.toml"))
+    assert again == config
+    inside = Path(path).is_relative_to(tmp_path)
+    absolute = os.path.isabs(near.store.path)
+    assert absolute == (not inside or text.startswith("~"))
+    assert near.archive.paths[1:] == ("s3://b/x", "/other")
