@@ -24,7 +24,7 @@ export DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL=500ms DASK_DISTRIBUTED__WORKER__P
 read -ra within <<<"${PREFIX:-env}"
 file=$PWD/dask-scheduler-${SLURM_JOB_ID:-${PBS_JOBID:-$$}}.json # in a folder that all nodes see
 log=${file%.json}.log
-rm -f "$file"
+rm -f "$file" "$log"
 network=(${INTERFACE:+--interface "$INTERFACE"})
 started=()
 finish() { # workers first: without their scheduler they end slowly
@@ -37,7 +37,7 @@ finish() { # workers first: without their scheduler they end slowly
 }
 trap finish EXIT
 
-"${within[@]}" dask scheduler --scheduler-file "$file" --port 0 --no-dashboard ${network[@]+"${network[@]}"} >"$log" 2>&1 &
+"${within[@]}" dask scheduler --scheduler-file "$file" --port 0 --no-dashboard ${network[@]+"${network[@]}"} >>"$log" 2>&1 &
 started+=($!)
 worker=("${within[@]}" dask worker --scheduler-file "$file" --nthreads 1 --memory-limit "${MEMORY:-2GiB}" --no-dashboard
   --local-directory "${SCRATCH:-${TMPDIR:-/tmp}}" --death-timeout 120 ${network[@]+"${network[@]}"})

@@ -70,6 +70,9 @@ def test_everything_in_one_allocation_stops_in_order_and_goes_on(
     wait_until(lambda: not slurm.jobs(), "the end of the job")
     assert ended(slurm, job) == ["0:0"], logs(place)
     assert "0 up to date" not in (place / f"gravdask-{job}.log").read_text().splitlines()[-1]
+    said = (place / f"dask-scheduler-{job}.log").read_text()
+    assert said.count("Start worker at") == 3
+    assert "Scheduler at:" in said
     network.assert_equal(place / "store.zarr")
 
 
