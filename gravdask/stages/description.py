@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import zarr
 
 from gravdask.archive.operator_log import LogRow
-from gravdask.archive.stations import StationTable
+from gravdask.archive.stations import StationEntry, StationTable
 from gravdask.archive.traces import MOTION, ChannelId
 from gravdask.errors import StationError
 from gravdask.grid import record_blocks
@@ -24,6 +25,11 @@ from gravdask.stages.placement import ChannelPlan
 from gravdask.stages.stated import Stated, load_log
 from gravdask.store.layout import create_array, missing_value
 from gravdask.store.place import Place
+
+NEAR_SHOWN = 3
+"""Entries of the station table that a note names at most."""
+NEAR_CODE = 0.75
+"""How alike station codes must be for a note to ask whether one was meant: LZH and LZH1, not LZH and LZX."""
 
 
 def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]]:
@@ -57,10 +63,35 @@ def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]
     notes = [*place.notes, *worth.notes]
     if not channel.located and kind in MOTION:
         notes.append(
-            f"{plan.name}: no coordinates, so no tide is subtracted and no earthquake window predicted; "
-            "give them with --stations (CSV, StationXML or dataless SEED) or in [[archive.channels]]"
+            f"{plan.name}: no coordinates{_beside(plan.name, table)}, so no tide is subtracted and no earthquake "
+            "window predicted; give them with --stations (CSV, StationXML or dataless SEED) or in [[archive.channels]]"
         )
     return channel, list(dict.fromkeys(notes))
+
+
+def _beside(name: str, table: StationTable) -> str:
+    """What the station table has that may have been meant for a channel that no entry fits, in words.
+
+    Those of one network that is misnamed get the same words, so that they can be told as one.
+    """
+    channel = ChannelId.parse(name.split("@")[0])
+    placed = [entry for entry in table.entries if entry.metadata.has_coordinates]
+    own = [entry for entry in placed if entry.station == channel.station]
+    words = list(dict.fromkeys(f"only for {_differing(e, channel)}" for e in own if not e.fits(channel)))
+    like = get_close_matches(channel.station, sorted({e.station for e in placed}), NEAR_SHOWN, NEAR_CODE)
+    if like and not own:
+        words = [f"under no such code; it has {', '.join(like)}"]
+    return f" (the station table has the station {' or '.join(words[:NEAR_SHOWN])})" if words else ""
+
+
+def _differing(entry: StationEntry, channel: ChannelId) -> str:
+    """In what an entry of a channel's station does not fit the channel."""
+    parts = (
+        ("network", entry.network, channel.network),
+        ("location", entry.location, channel.location),
+        ("channel", entry.code, channel.code),
+    )
+    return ", ".join(f"{what} {its or '--'}" for what, its, wanted in parts if its not in {None, wanted})
 
 
 def _kind(plan: ChannelPlan, table: StationTable, quantity: str) -> str:

@@ -254,6 +254,31 @@ def test_a_changed_gain_redoes_noise_of_its_channel_and_converts_nothing(tmp_pat
     assert ratio == 0.5
 
 
+# --- no coordinates ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([], "no coordinates, so"),
+        ([("AA", "LSA", None, None)], "no coordinates (the station table has the station only for network AA), so"),
+        (
+            [("GD", "LSA", "10", None), ("GD", "LSA", "", "BHZ"), ("GD", "LSA", "", "BHZ")],
+            "(the station table has the station only for location 10 or only for location --, channel BHZ), so",
+        ),
+        ([("GD", "LSA1", None, None), ("GD", "KMI", None, None)], "under no such code; it has LSA1), so"),
+        ([("GD", "KMI", None, None)], "no coordinates, so"),
+    ],
+)
+def test_a_channel_without_coordinates_is_told_what_the_table_has_instead(
+    entries: list[tuple[str, str, str | None, str | None]], words: str
+) -> None:
+    place = ChannelMetadata(30.0, 100.0, source="stations.csv")
+    channel, notes = describe(plan_of(("nm/s2",)), StationTable(StationEntry(*entry, place) for entry in entries))
+    assert not channel.located
+    assert [words in note for note in notes] == [True]
+
+
 # --- what a person states ---------------------------------------------------------------------------------------------
 
 
