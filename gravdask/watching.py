@@ -194,6 +194,14 @@ _ENDS = {
 }
 
 
+def _cut(stage: State) -> str:
+    """What a stage that was stopped had not done yet."""
+    if stage["units"] is None:
+        return ", not finished"
+    left = stage["units"] - (stage["skipped"] or 0) - stage["done"] - stage["quarantined"]
+    return f", {left} left to do" if left > 0 else ", stopped before their results were joined"
+
+
 def _ended(state: State) -> list[str]:
     """A run that came to an end, good or bad."""
     span = f"{_when(state['started'])} to {_when(state['ended'])} UTC ({_rounded(state['seconds'])})"
@@ -206,7 +214,7 @@ def _ended(state: State) -> list[str]:
         if stage["done"] or stage["quarantined"] or stage["state"] == "unfinished":
             failed = f", {stage['quarantined']} quarantined" if stage["quarantined"] else ""
             spent = f"; {shares(stage)}" if shares(stage) else ""
-            cut = ", not finished" if stage["state"] == "unfinished" else ""
+            cut = _cut(stage) if stage["state"] == "unfinished" else ""
             took = f"{stage['seconds']:.1f} s"
             lines.append(f"           {stage['stage']:<10} {stage['done']} units done{failed} in {took}{cut}{spent}")
     if state["workers"]:

@@ -253,6 +253,23 @@ def test_a_run_that_failed_in_words(store: Place) -> None:
     assert "made good" not in told
 
 
+@pytest.mark.parametrize(
+    ("done", "words"),
+    [
+        (3, "noise      3 units done in 0.0 s, 2 left to do"),
+        (5, "noise      5 units done in 0.0 s, stopped before their results were joined"),
+    ],
+)
+def test_a_stage_that_was_stopped_tells_what_is_left(store: Place, done: int, words: str) -> None:
+    with pytest.raises(ExecutionError), RunLog(store, {"settings": {"task": [0, 1]}}) as log, log.stage("noise"):  # noqa: PT012
+        log.planned("noise", 5, 7)
+        for number in range(done):
+            log.unit(unit(number), None)
+        msg = "the client was stopped"
+        raise ExecutionError(msg)
+    assert words in "\n".join(run_lines(store))
+
+
 def test_silence_is_told(store: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_module, "FIRST_SECONDS", 0.0)
     from gravdask.store.lease import machine
