@@ -267,7 +267,8 @@ def test_the_job_script_passes_signals_on_and_continues(
     with ExitStack() as stack:
         log = tmp_path / "stopped.log"
         job = start(stack, command, log, WORKERS="2", **settings)
-        wait_until(lambda: b"convert" in log.read_bytes() or job.poll() is not None, "the first stage")
+        converted = re.compile(rb"^convert +\d+ units done", re.MULTILINE)
+        wait_until(lambda: converted.search(log.read_bytes()) or job.poll() is not None, "the first stage")
         job.send_signal(signal.SIGUSR1)
         assert job.wait(TIMEOUT_S) == 3, log.read_text()
         assert "stopped as asked" in log.read_text()

@@ -37,6 +37,8 @@ FILLS = (*DEFAULT_FILLS, 999.999999)
 _IGETS_CODE = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{3}(?:-\d)?(?![A-Za-z0-9])")
 _RUN_TOGETHER = re.compile(rb"(?<=\d)-(?=[\d.])")
 """Fortran's F10.3 leaves no blank before a number of ten characters."""
+_CUT_TIME = re.compile(rb"^[ \t]*\d{8}[ \t]+\d{1,5}-", re.MULTILINE)
+"""A time of day that runs into a value before it has its six digits: what time it was is gone."""
 _PLACEHOLDERS = frozenset({"", "instr", "instrument", "sg", "gravimeter"})
 _COORDINATES = tuple(
     re.compile(rb"^\s*" + name + rb"[^:\n]*:\s*([-+]?\d+\.?\d*)", re.MULTILINE | re.IGNORECASE)
@@ -148,9 +150,14 @@ def _split(body: bytes, first_line: int, columns: int | None) -> tuple[Tokens, i
 
 
 def _separate(body: bytes) -> bytes:
-    """Put a blank before each minus that follows a digit at once."""
+    """Put a blank before each minus that follows a digit at once, but behind a time of day that has lost digits."""
     touching = number_kernels.runs_together(np.frombuffer(body, np.uint8))  # far cheaper than the pattern, rarely true
-    return _RUN_TOGETHER.sub(b" -", body) if touching else body
+    if not touching:
+        return body
+    cut = {match.end() - 1 for match in _CUT_TIME.finditer(body)}
+    if not cut:
+        return _RUN_TOGETHER.sub(b" -", body)
+    return _RUN_TOGETHER.sub(lambda minus: b"-" if minus.start() in cut else b" -", body)
 
 
 def _times(rows: Tokens) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -25,6 +25,8 @@ from gravdask.errors import NotThisFormatError
 from gravdask.grid import SECOND_NS, Rate
 
 TIME_COLUMNS = 6
+DIGITS = 2
+"""Digits of each of them."""
 SATURATED = 32_725
 """Counts of the saturated converter, give or take `SATURATED_WITHIN` of its own noise."""
 SATURATED_WITHIN = 15
@@ -90,7 +92,9 @@ def _times(tokens: Tokens) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     year, month, day, hour, minute, second = (column.mantissa for column in columns)
     year = year + np.where(year < CENTURY, 2000, 1900)
     times, bad = calendar_ns((year, month, day), hour, minute, second * SECOND_NS)
-    return times, bad | np.logical_or.reduce([column.power != 0 for column in columns])
+    # a row that has lost its beginning must not be one of another year
+    cut = (tokens.stops - tokens.starts != DIGITS)[:, :TIME_COLUMNS].any(axis=1)
+    return times, bad | cut | np.logical_or.reduce([column.power != 0 for column in columns])
 
 
 TIME_FORM = TimeForm(TIME_COLUMNS, _times, "yy mm dd hh mm ss")

@@ -44,6 +44,8 @@ _ENCODINGS = {
 _UNSET = -12345.0
 """What a SAC header holds where nothing was set."""
 _WIN_GROUP = "obspy.plugin.waveform.WIN"
+_UNDECODED = "Failed to decode"
+"""How obspy begins to say that it left out a character of a code, which makes another channel of it."""
 _ADVICE = "fetch the file again"
 
 
@@ -177,7 +179,8 @@ def _read_stream(path: Path, *, head_only: bool, known: bool) -> tuple[list[Any]
     if any(trace.stats.get("_format") == "WIN" for trace in stream) and not _is_win(path):
         msg = f"{path}: not a waveform format that obspy knows"
         raise NotThisFormatError(msg)
-    lost = [str(w.message) for w in caught if type(w.message).__module__.startswith("obspy.io.mseed")]
+    told = [(type(w.message).__module__, str(w.message)) for w in caught]
+    lost = [text for module, text in told if module.startswith("obspy.io.mseed") or text.startswith(_UNDECODED)]
     return list(stream), lost
 
 

@@ -85,6 +85,7 @@ def test_cut_last_line(tmp_path: Path) -> None:
         (END + block(["20200101 000000 1.5", "20200101 000001 x"], "0"), 5, "expected a number"),
         (END + block(["20200101 000000 1.5", "20200101 000001"], "0"), 5, "found 2 columns, expected 3"),
         (END + block(["20200101 000000 1.5 2.5", "20200101 000001 1.5 2.5"], "0"), 3, "expected 2 of each"),
+        (END + block(["20200101 000000-1234.567", "20200101 001-1234.567"], "0"), 5, "found 2 columns, expected 3"),
         (END + "SG00 1.0 1.0 0.0 0\n20200101 000000 1.5\n", 4, "no rows after 77777777"),
         ("prose\n", 1, "neither a line"),
     ],

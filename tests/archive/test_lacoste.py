@@ -96,6 +96,7 @@ def test_passing_through_the_saturated_value_is_no_saturation(tmp_path: Path) ->
         ("14 01 14  00 10 00", "found 6 columns, expected 7"),
         ("14 01 14  00 10 00  38x24", "found '38x24' in column 7, expected a number"),
         ("14 13 14  00 10 00  38324", "'14 13 14 00 10 00' is no date and time"),
+        ("4 01 14  00 10 00  38324", "'4 01 14 00 10 00' is no date and time"),
         ("14 01 14  00 10 00  38324  5", "found 8 columns, expected 7"),
     ],
 )

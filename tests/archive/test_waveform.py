@@ -117,6 +117,19 @@ def test_no_whole_record(tmp_path: Path, size: int) -> None:
         read_file(path)
 
 
+@pytest.mark.parametrize("head_only", [True, False])
+@pytest.mark.parametrize(("at", "what"), [(8, "station"), (13, "location"), (15, "channel"), (19, "network")])
+def test_a_record_with_a_letter_that_is_none_makes_no_channel_of_its_own(
+    tmp_path: Path, at: int, what: str, head_only: bool
+) -> None:
+    path = save(tmp_path, wave(np.random.default_rng(0).integers(-(2**20), 2**20, 5000).astype(np.int32)), reclen=512)
+    data = bytearray(path.read_bytes())
+    data[1024 + at] |= 0x80
+    path.write_bytes(data)
+    with pytest.raises(DamagedFileError, match=f"Failed to decode {what} code"):
+        read_file(path, head_only=head_only)
+
+
 def test_damaged_samples_are_refused(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(-(2**20), 2**20, 5000).astype(np.int32)
     path = save(tmp_path, wave(values), reclen=512, encoding="STEIM2")

@@ -48,7 +48,7 @@ def test_the_trial_of_the_page_works_as_it_stands(slurm: Any, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "2 slurm jobs of 1 workers" in done.stderr
-    report = re.search(r"^report: (.*)$", done.stderr, re.MULTILINE)
+    report = re.search(r"^report: (.*\.html)$", done.stderr, re.MULTILINE)
     assert report is not None
     assert Path(report[1]).is_file()
     assert slurm.jobs() == []
