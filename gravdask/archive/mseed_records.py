@@ -8,6 +8,7 @@ whether the last record is whole. Field positions after the SEED manual 2.4, cha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from gravdask.grid import DAY_NS, SECOND_NS, Rate
 
 HEADER_BYTES = 48
+_CHAIN_BYTES = 512
+"""Of a record, in which its blockettes lie."""
 _HEADER = (
     ("sequence", "S6"),
     ("quality", "S1"),
@@ -87,6 +90,20 @@ def record_bytes(head: bytes) -> int | None:
             return 2**exponent if 7 <= exponent <= 20 else None
         at = following
     return None
+
+
+def whole_by_records(path: Path) -> bool:
+    """Whether the records of a file, each of the length that it states, end where the file does."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            head = file.read(_CHAIN_BYTES)
+            length = record_bytes(head) if looks_like_mseed(head) else None
+            if length is None:
+                return False
+            at += length
+    return at == size
 
 
 def record_table(data: bytes, length: int) -> Records:

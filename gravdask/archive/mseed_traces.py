@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gravdask.archive.mseed_records import HEADER_BYTES, Records, header_table, start_times
+from gravdask.archive.mseed_records import HEADER_BYTES, Records, header_table, looks_like_mseed, start_times
 from gravdask.grid import SECOND_NS
 
 _STEIM = {10: 1, 11: 2}
@@ -27,6 +27,8 @@ _HEAD_BYTES = 64
 """Of a record: its header and two blockettes."""
 _READ_BYTES = 1 << 22
 """What is read of a file at once to look at its headers."""
+_CODES = slice(8, 20)
+"""Bytes of a record with the codes of station, location, channel and network."""
 _SECOND = 56
 """Byte of a second blockette behind one of these two."""
 _ROUNDING_NS = 3_000
@@ -178,6 +180,28 @@ def _heads(path: Path, length: int) -> NDArray[np.uint8] | None:
                 return None
             heads[first : first + records] = np.frombuffer(data, np.uint8).reshape(records, length)[:, :_HEAD_BYTES]
     return heads
+
+
+def letters_fault(path: Path, length: int) -> str:
+    """Tell whether a record's codes hold bytes that are no letters: a channel of its own would be made of it.
+
+    libmseed's words about such a record, and thus that its samples are damaged, do not reach obspy.
+
+    Returns
+    -------
+    fault
+        The first such record; '' if there is none, or the file is not made of records of this length.
+    """
+    raw = _heads(path, length)
+    if raw is None:
+        return ""
+    strange = np.flatnonzero((raw[:, _CODES] >= 0x80).any(axis=1)).tolist()
+    # a file with records of several lengths has samples in such places
+    first = next((n for n in strange if looks_like_mseed(raw[n].tobytes())), None)
+    if first is None:
+        return ""
+    codes = raw[first, _CODES].tobytes()
+    return f"damaged MiniSEED: record {first + 1} (byte {first * length}) states the codes {codes!r}"
 
 
 def _level(raw: NDArray[np.uint8], header: NDArray[Any], length: int) -> int:

@@ -17,8 +17,15 @@ from obspy.core.util.obspy_types import ObsPyException
 
 from gravdask.archive.ah import ah_fault
 from gravdask.archive.damage import DamagedFileError
-from gravdask.archive.mseed_records import Records, looks_like_mseed, record_bytes, record_pieces, record_table
-from gravdask.archive.mseed_traces import PlainFile, Stretch, plain_file
+from gravdask.archive.mseed_records import (
+    Records,
+    looks_like_mseed,
+    record_bytes,
+    record_pieces,
+    record_table,
+    whole_by_records,
+)
+from gravdask.archive.mseed_traces import PlainFile, Stretch, letters_fault, plain_file
 from gravdask.archive.naming import kind_of_code
 from gravdask.archive.reader import READER_FAULTS, Source, read_head
 from gravdask.archive.traces import ChannelId, Note, Trace, grid_pieces
@@ -119,10 +126,14 @@ def _through_obspy(source: Source, length: int | None, mseed: bool) -> tuple[lis
         If it fails, or leaves out something of a MiniSEED or AH file.
     """
     path = source.path
+    if length and (fault := letters_fault(path, length)):
+        raise DamagedFileError(path, None, fault, _ADVICE)
     stream, lost = _read_stream(path, head_only=source.head_only, known=mseed)
     if source.head_only and any(_head_dtype(trace) is None for trace in stream):
         stream, lost = _read_stream(path, head_only=False, known=mseed)
     one_length = mseed and {_mseed(trace, "record_length") for trace in stream} == {length}
+    if length and one_length and path.stat().st_size % length:  # obspy states that of a trace's first record only
+        one_length = not whole_by_records(path)
     _refuse_damage(path, stream, lost, length if one_length else None)
     records = record_table(path.read_bytes(), length) if length and one_length else None
     return [_stretch(trace, source.head_only) for trace in stream], records

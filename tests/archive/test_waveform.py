@@ -118,16 +118,33 @@ def test_no_whole_record(tmp_path: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("head_only", [True, False])
-@pytest.mark.parametrize(("at", "what"), [(8, "station"), (13, "location"), (15, "channel"), (19, "network")])
+@pytest.mark.parametrize("at", [8, 13, 15, 19])  # station, location, channel, network
 def test_a_record_with_a_letter_that_is_none_makes_no_channel_of_its_own(
-    tmp_path: Path, at: int, what: str, head_only: bool
+    tmp_path: Path, at: int, head_only: bool
 ) -> None:
     path = save(tmp_path, wave(np.random.default_rng(0).integers(-(2**20), 2**20, 5000).astype(np.int32)), reclen=512)
     data = bytearray(path.read_bytes())
     data[1024 + at] |= 0x80
     path.write_bytes(data)
-    with pytest.raises(DamagedFileError, match=f"Failed to decode {what} code"):
+    with pytest.raises(DamagedFileError, match=r"record 3 \(byte 1024\) states the codes b'"):
         read_file(path, head_only=head_only)
+
+
+@pytest.mark.parametrize("lengths", [(512, 4096), (4096, 512)])
+def test_such_a_record_is_found_among_records_of_several_lengths(tmp_path: Path, lengths: tuple[int, int]) -> None:
+    values = np.random.default_rng(0).integers(-(2**20), 2**20, 900).astype(np.int32)
+    first = save(tmp_path, wave(values), name="a", reclen=lengths[0]).read_bytes()
+    second = save(tmp_path, wave(values, start=START + 900), name="b", reclen=lengths[1]).read_bytes()
+    sound, damaged = tmp_path / "c", tmp_path / "d"
+    sound.write_bytes(first + second)
+    traces = read_file(sound)
+    np.testing.assert_array_equal(np.concatenate([trace.values for trace in traces]), [*values, *values])
+    sound.write_bytes((first + second)[:-100])
+    with pytest.raises(DamagedFileError, match="MiniSEED"):
+        read_file(sound)
+    damaged.write_bytes(first + second[:19] + b"\xd5" + second[20:])
+    with pytest.raises(DamagedFileError, match=r"states the codes|Failed to decode network code"):
+        read_file(damaged)
 
 
 def test_damaged_samples_are_refused(tmp_path: Path) -> None:
