@@ -56,7 +56,7 @@ def ns(text: str) -> int:
 def test_the_origin_and_span_are_those_of_the_schema() -> None:
     assert ns("1950-01-01") == ORIGIN_NS
     assert SPAN_DAYS % 384 == 0
-    assert np.datetime64("1950-01-01") + SPAN_DAYS >= np.datetime64("2151-01-01")
+    assert np.datetime64("1950-01-01") + np.timedelta64(SPAN_DAYS, "D") >= np.datetime64("2151-01-01")
     assert ORIGIN_NS + SPAN_DAYS * DAY_NS < 2**63
 
 

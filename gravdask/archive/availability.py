@@ -165,7 +165,7 @@ def date_in_name(location: str) -> int | None:
         for match in reversed(list(_DATE.finditer(part))):
             year, month, day, of_year = match.groups()
             first = np.datetime64(f"{year}-{month or '01'}-01", "D")
-            when = first + (int(day or of_year) - 1)
+            when = first + np.timedelta64(int(day or of_year) - 1, "D")
             if int(day or of_year) and str(when)[: 7 if month else 4] == (f"{year}-{month}" if month else year):
                 return int(when.astype("datetime64[ns]").astype(np.int64))
     return None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import DTypeLike, NDArray
-from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ContainsArrayError, ContainsGroupError, ZarrUserWarning
 
 from gravdask.errors import AlignmentError, StoreError
@@ -157,7 +157,7 @@ def create_array(
             # Larger blocks than Blosc's own at a lower level: half the time, and less space on counts.
             # A bit that a disk turned over in ten years is found by whoever reads the chunk.
             compressors=[
-                BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.bitshuffle, blocksize=1 << 20),
+                BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle", blocksize=1 << 20),
                 Crc32cCodec(),
             ],
             dimension_names=list(dims),

@@ -53,7 +53,7 @@ def day_files(folder: Path, channels: int, days: int, length: int) -> list[Path]
     """MiniSEED day files at 100 Hz, from a day on that begins a shard."""
     folder.mkdir(parents=True)
     generator = np.random.default_rng(length)
-    first = np.datetime64("1950-01-01") + 6480 * 4
+    first = np.datetime64("1950-01-01") + np.timedelta64(6480 * 4, "D")
     paths = []
     for channel in range(channels):
         for day in range(days):
@@ -69,7 +69,7 @@ def month_in_one(folder: Path, days: int) -> None:
     folder.mkdir(parents=True)
     generator = np.random.default_rng(1)
     values = seismometer(generator, DAY)
-    first = np.datetime64("1950-01-01") + 6480 * 4
+    first = np.datetime64("1950-01-01") + np.timedelta64(6480 * 4, "D")
     with (folder / "XX.S00..HHZ.mseed").open("wb") as file:
         for day in range(days):
             save(folder / "day", trace(values, "S00", "HHZ", 100.0, f"{first + day}"), reclen=4096)
@@ -124,7 +124,7 @@ def short_channels(folder: Path, channels: int, spans: int) -> None:
     for channel in range(channels):
         for span in range(spans):
             values = np.cumsum(generator.integers(-50, 50, 200)).astype(np.int32)
-            start = np.datetime64("2001-01-01") + 384 * span
+            start = np.datetime64("2001-01-01") + np.timedelta64(384 * span, "D")
             save(folder / f"S{channel:04d}.{span:02d}.ms", trace(values, f"S{channel:04d}", "UGZ", 1 / 60, str(start)))
 
 
