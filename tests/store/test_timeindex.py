@@ -182,7 +182,7 @@ def test_what_is_not_a_time_is_refused(label: Any) -> None:
 
 def test_no_time_at_all_is_never_the_nearest() -> None:
     lazy, _ = pair(TimeRange.of_samples(Rate(1, 1), 0, 0, 5))
-    for label in (np.datetime64("NaT"), pd.NaT, np.array(["NaT"], "datetime64[ns]")):
+    for label in (np.datetime64("NaT", "ns"), pd.NaT, np.array(["NaT"], "datetime64[ns]")):
         with pytest.raises(KeyError, match="NaT"):
             lazy.sel(time=label, method="nearest")
 
