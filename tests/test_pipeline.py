@@ -529,6 +529,19 @@ def test_overlaps_are_resolved_alike_in_whatever_order_the_files_come(tmp_path: 
     assert "the one farther from the ends of its unbroken stretch was taken" in note
 
 
+def test_a_record_that_is_there_twice_with_the_same_values_is_told(tmp_path: Path) -> None:
+    values = np.arange(9000, dtype=np.int32)
+    path = write(tmp_path / "archive/a.mseed", values, "2020-03-01T22:00:00", 1.0, reclen=512)
+    content = path.read_bytes()
+    path.write_bytes(content[:1024] + content[512:])
+    record, channels = converted(tmp_path / "archive", tmp_path / "a.zarr")
+    assert record.exit_code == 0
+    (note,) = [n for n in record.notes if "there more than once" in n]
+    assert note.endswith("several files or twice in one, 0 of them with other values")
+    found = samples(tmp_path / "a.zarr", channels["XX.AAA.00.LGZ"], ns("2020-03-01T22:00:00"), 9000)
+    assert np.array_equal(found, values)
+
+
 # ----------------------------------------------------------------------------------------- spans, channels and shares
 
 

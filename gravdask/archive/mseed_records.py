@@ -56,11 +56,20 @@ class Records:
         Time of the first sample [ns since 1970], shape (n,).
     samples
         Samples in each record, shape (n,).
+    rate_hz
+        Samples a second as each record states them, 0 where it states none, shape (n,).
+    number
+        Number of each record within the file, counted from 0, shape (n,).
+    length
+        Bytes of a record.
     """
 
     name: NDArray[np.bytes_]
     start_ns: NDArray[np.int64]
     samples: NDArray[np.int64]
+    rate_hz: NDArray[np.float64]
+    number: NDArray[np.int64]
+    length: int
 
 
 def looks_like_mseed(head: bytes) -> bool:
@@ -72,9 +81,11 @@ def looks_like_mseed(head: bytes) -> bool:
 
 
 def byte_order(head: bytes) -> Literal[">", "<"]:
-    """Byte order of a record, ``>`` or ``<``, by which of them makes a possible year and day."""
-    year, day = np.frombuffer(head[20:24], dtype=">u2").tolist()
-    return ">" if 1900 <= year <= 2150 and 1 <= day <= 366 else "<"
+    """Byte order of a record, ``>`` or ``<``, by which of them makes a possible year and day; ``>`` if neither does."""
+    (year, day), (other_year, other_day) = (np.frombuffer(head[20:24], order).tolist() for order in (">u2", "<u2"))
+    big = 1900 <= year <= 2150 and 1 <= day <= 366
+    little = 1900 <= other_year <= 2150 and 1 <= other_day <= 366
+    return "<" if little and not big else ">"
 
 
 def record_bytes(head: bytes) -> int | None:
@@ -128,12 +139,22 @@ def record_table(data: bytes, length: int) -> Records:
     start = start_times(header)
     start += _microseconds(raw, header["blockette_at"].astype(np.int64), order) * 1000
     holds = (header["samples"] > 0) & (header["factor"] != 0)
-    return Records(header["name"][holds], start[holds], header["samples"][holds].astype(np.int64))
+    samples, rate = header["samples"].astype(np.int64), stated_rates(header)
+    return Records(header["name"][holds], start[holds], samples[holds], rate[holds], np.flatnonzero(holds), length)
 
 
 def header_table(raw: NDArray[np.uint8], order: Literal[">", "<"]) -> NDArray[Any]:
     """Fields of the record headers, shape (records,), of records in bytes, shape (records, length)."""
     return np.ascontiguousarray(raw[:, :HEADER_BYTES]).view(np.dtype(list(_HEADER)).newbyteorder(order))[:, 0]
+
+
+def stated_rates(header: NDArray[Any]) -> NDArray[np.float64]:
+    """Samples a second as the two fields of each header say, 0 where they say nothing, shape (records,)."""
+    factor, multiplier = (header[name].astype(np.float64) for name in ("factor", "multiplier"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate = np.where(factor > 0, factor, -1.0 / factor)
+        rate = np.where(multiplier > 0, rate * multiplier, -1.0 * (rate / multiplier))
+    return np.where((factor != 0) & (multiplier != 0), rate, 0.0)
 
 
 def start_times(header: NDArray[Any]) -> NDArray[np.int64]:

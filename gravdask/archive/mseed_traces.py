@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gravdask.archive.mseed_records import HEADER_BYTES, Records, header_table, looks_like_mseed, start_times
+from gravdask.archive.mseed_records import (
+    HEADER_BYTES,
+    Records,
+    header_table,
+    looks_like_mseed,
+    start_times,
+    stated_rates,
+)
 from gravdask.grid import SECOND_NS
 
 _STEIM = {10: 1, 11: 2}
@@ -134,7 +141,8 @@ def plain_file(path: Path, length: int) -> PlainFile | None:
     header = header_table(raw, ">")
     first = header[0]
     level = _level(raw, header, length)
-    rate = _rate(int(first["factor"]), int(first["multiplier"]))
+    rates = stated_rates(header)
+    rate = float(rates[0])
     if not level or not rate:
         return None
     start = start_times(header) + _microseconds(raw) * 1000
@@ -160,7 +168,7 @@ def plain_file(path: Path, length: int) -> PlainFile | None:
         )
         for one, other in itertools.pairwise([*cuts.tolist(), len(samples)])
     ]
-    records = Records(header["name"], start, samples)
+    records = Records(header["name"], start, samples, rates, np.arange(samples.size), length)
     return PlainFile(path, length, stretches, records, int(first["data_at"]), level)
 
 
@@ -249,14 +257,6 @@ def _microseconds(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Microseconds that the blockette 1001 adds to the time of each record, 0 without one."""
     second = np.where(raw[:, 51] == _SECOND, raw[:, _SECOND + 5], 0)
     return np.where(raw[:, 49] == _CLOCK[1], raw[:, 53], second).astype(np.uint8).view(np.int8).astype(np.int64)
-
-
-def _rate(factor: int, multiplier: int) -> float:
-    """Samples a second as the two fields of the header say; 0 if they say nothing."""
-    if not factor or not multiplier:
-        return 0.0
-    rate = float(factor) if factor > 0 else -1.0 / factor
-    return rate * multiplier if multiplier > 0 else -1.0 * (rate / multiplier)
 
 
 def _cuts(start: NDArray[np.int64], samples: NDArray[np.int64], rate: float) -> NDArray[np.int64] | None:

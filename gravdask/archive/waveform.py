@@ -17,6 +17,7 @@ from obspy.core.util.obspy_types import ObsPyException
 
 from gravdask.archive.ah import ah_fault
 from gravdask.archive.damage import DamagedFileError
+from gravdask.archive.mseed_order import displaced_record, order_notes
 from gravdask.archive.mseed_records import (
     Records,
     looks_like_mseed,
@@ -87,7 +88,7 @@ def _all_traces(
     source: Source, stretches: list[Stretch], records: Records | None
 ) -> tuple[list[tuple[Trace, int]], list[Note]]:
     """Turn stretches into traces, each with the number of its first sample in the file; and what there is to say."""
-    notes: list[Note] = []
+    notes = order_notes(records) if records is not None else []
     return [pair for item in stretches for pair in _to_traces(source, item, records, notes)], notes
 
 
@@ -136,6 +137,8 @@ def _through_obspy(source: Source, length: int | None, mseed: bool) -> tuple[lis
         one_length = not whole_by_records(path)
     _refuse_damage(path, stream, lost, length if one_length else None)
     records = record_table(path.read_bytes(), length) if length and one_length else None
+    if records is not None and (fault := displaced_record(records)):
+        raise DamagedFileError(path, None, fault, f"{_ADVICE}, or cut that record out")
     return [_stretch(trace, source.head_only) for trace in stream], records
 
 

@@ -63,8 +63,7 @@ class _Sums:
         self.parts += len(task.stale)
         found = self.channels.setdefault(record.channel, {})
         for name in self.counted:
-            if record.info.get(name):
-                found[name] = found.get(name, 0) + record.info[name]
+            found[name] = found.get(name, 0) + record.info.get(name, 0)
 
     def records(self, stage: str) -> list[Record]:
         """One record a channel."""
