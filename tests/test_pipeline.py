@@ -25,7 +25,7 @@ import zarr
 
 from gravdask import pipeline
 from gravdask.config import STAGES, Config, build_config, render
-from gravdask.errors import ConfigError, ReadError
+from gravdask.errors import ConfigError, ModelError, ReadError
 from gravdask.grid import ORIGIN_NS, SECOND_NS, day_at
 from gravdask.pipeline import RunRecord, run
 from gravdask.progress import Progress
@@ -667,6 +667,20 @@ def test_a_refit_of_the_same_frames_is_the_same_model(branch: Callable[..., Conf
     record = run(with_keys(config, "fit", refit="always"), stages=UNITS)
     assert row(record, "classify")["done"] == 0
     assert model_digest(config) == digest
+    assert differing(bits, stored(config.store_path), "classes") == []
+
+
+@pytest.mark.slow
+def test_a_refit_makes_a_damaged_model_anew(branch: Callable[..., Config], bits: Arrays) -> None:
+    config = branch()
+    (file,) = (config.store_path / "tables/models").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    with pytest.raises(ModelError, match=r"is damaged: not JSON .* Fit again: --refit"):
+        load_model(config.store_path, "1Hz", model_digest(config))
+    record = run(with_keys(config, "fit", refit="always"), stages=UNITS)
+    assert any("the components are numbered anew, without regard to the model before" in note for note in record.notes)
+    assert file.read_bytes() == whole
     assert differing(bits, stored(config.store_path), "classes") == []
 
 

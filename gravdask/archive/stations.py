@@ -212,6 +212,9 @@ class StationTable:
             If it is damaged or none of these.
         """
         path = Path(path)
+        if not path.exists():
+            msg = f"{path}: there is no such file of stations; check the path"
+            raise StationError(msg)
         known = metadata_format(path) or ("stationxml" if path.suffix.lower() == ".xml" else "")
         return cls.from_stationxml(path) if known else cls.from_csv(path)
 

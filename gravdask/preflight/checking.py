@@ -16,6 +16,7 @@ from gravdask.execution.mpi import RANKS
 from gravdask.execution.share import worker_count
 from gravdask.preflight import batch, machine, needs, places
 from gravdask.preflight.findings import Check, Finding, fail, limited, looked_at, note, ok
+from gravdask.preflight.stated import stated_findings
 from gravdask.preflight.survey import Survey, record_findings, survey
 from gravdask.preflight.workers import worker_findings
 
@@ -71,6 +72,7 @@ def _here(config: Config) -> list[tuple[str, Check]]:
     settings = config.cluster
     return [
         ("archive", partial(places.archive_findings, config)),
+        ("stations and catalogue", partial(stated_findings, config)),
         ("store", partial(places.store_findings, config)),
         ("store's file system", partial(places.kind_findings, config)),
         ("scratch folder", partial(machine.scratch_findings, settings.scratch)),

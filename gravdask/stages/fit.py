@@ -178,8 +178,7 @@ def _fit_model(
         with during(f"fit: {choice.n_components} components to {many}"):
             mixture, score, words = _fit_mixture(rows.array(projection), choice, settings)
         words += remarks
-    before = current_digest(context.root(), rate, network.digest)
-    match = keep_numbers(mixture, projection, columns, load_model(context.store, rate, before)) if before else {}
+    match, more = _numbered(context, rate, network, (mixture, projection, columns))
     provenance = {
         "channels": sorted(surveys),
         "rows": total,
@@ -190,10 +189,23 @@ def _fit_model(
         "settings": settings.model_dump(mode="json"),
         "version": VERSIONS["fit"],
     }
-    if match:
-        words.insert(0, f"{rate}: {in_words(match)}")
+    words[:0] = more
     words.insert(0, f"{rate}: {choice.n_components} components, {choice.covariance_type}: {choice.reason}")
     return Model(rate, network.digest, columns, projection, mixture, medians, {}, provenance), score, words
+
+
+def _numbered(
+    context: Context, rate: str, network: ScatteringNetwork, fitted: tuple[GaussianMixture, Projection, Columns]
+) -> tuple[dict[str, Any], list[str]]:
+    """Give components the numbers of the model before, where there is one that can be read; tells how, and in words."""
+    before = current_digest(context.root(), rate, network.digest)
+    if not before:
+        return {}, []
+    try:
+        match = keep_numbers(*fitted, load_model(context.store, rate, before))
+    except ModelError as error:
+        return {}, [f"{rate}: the components are numbered anew, without regard to the model before: {error}"]
+    return match, [f"{rate}: {in_words(match)}"] if match else []
 
 
 def _survey_all(

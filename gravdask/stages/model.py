@@ -191,7 +191,7 @@ def load_model(store: Place | Path | str, rate: str, digest: str) -> Model:
         raise ModelError(msg)
     try:
         model = _read_model(group, rate, mixture_file(store, digest))
-    except (KeyError, TypeError, ValueError, MixtureError, FileNotFoundError) as error:
+    except (KeyError, TypeError, ValueError, MixtureError, ModelError, FileNotFoundError) as error:
         msg = f"{store}/{path}: the model is damaged or of another version ({error}). Fit again: --refit"
         raise ModelError(msg) from error
     if model.digest != digest:

@@ -121,6 +121,27 @@ def test_a_store_on_a_disk_that_is_not_mounted_fails(command: Command, archive: 
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_what_is_stated_beside_the_records_is_read(command: Command, archive: Path, tmp_path: Path) -> None:
+    given = ("preflight", archive, "-o", tmp_path / "x.zarr", *SMALL, "--serial")
+    catalogue, stations = tmp_path / "cat.csv", tmp_path / "stations.csv"
+    for option, name in (("--stations", "no.xml"), ("--stations", "no.csv"), ("--catalog", "no.csv")):
+        result = command(*given, option, tmp_path / name)
+        assert result.code == 5
+        (line,) = result.failed
+        assert str(tmp_path / name) in line
+        assert "check the path" in line
+    stations.write_text("station,latitude,longitude\nONE,30,100\nTWO,31,ninety\n")
+    (line,) = command(*given, "--stations", stations).failed
+    assert "ninety" in line
+    stations.write_text("station,latitude,longitude\nONE,30,100\nTWO,31,90\n")
+    titles = "time,latitude,longitude,depth,mag,magType,id,place"
+    catalogue.write_text(f"{titles}\n2024-01-01T03:00:00.000Z,30,110,10,7.0,mww,us1,x\n")
+    result = command(*given, "--stations", stations, "--catalog", catalogue)
+    assert (result.code, result.failed) == (0, [])
+    assert f"ok    stations: 2 stations in {stations}" in result.text
+    assert f"1 earthquakes of magnitude 5.5 or more in {catalogue}" in result.text
+
+
 def test_findings_are_given_as_json(command: Command, archive: Path, tmp_path: Path) -> None:
     result = command("preflight", tmp_path / "none", "-o", tmp_path / "x.zarr", "--here-only", "--json")
     told = json.loads(result.text)

@@ -80,9 +80,9 @@ def test_what_came_of_it_is_summed_up(context: Context) -> None:
     assert {key: done.row[key] for key in expected} == expected
     assert done.notes == ["a note"]
     assert {r.channel: r.info for r in done.records} == {
-        CHANNELS[0]: {"overlapping": 3},
-        CHANNELS[1]: {"overlapping": 2},
-        CHANNELS[2]: {"overlapping": 3},
+        CHANNELS[0]: {"overlapping": 3, "absent": 0},
+        CHANNELS[1]: {"overlapping": 2, "absent": 0},
+        CHANNELS[2]: {"overlapping": 3, "absent": 0},
     }
     failed = context.ledger.get("noise", CHANNELS[1], 1)
     assert failed is not None
