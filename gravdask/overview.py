@@ -35,6 +35,7 @@ from gravdask.progress import Progress, grouped
 from gravdask.stages import archive as archive_stage
 from gravdask.stages import convert, fit
 from gravdask.stages.base import Context
+from gravdask.stages.description import spare_stations
 from gravdask.stages.placement import ChannelPlan
 from gravdask.stages.placements import Placements
 from gravdask.stages.report import quarantine_table
@@ -89,8 +90,9 @@ def survey_archive(
         table, more = archive_stage.with_archive_metadata(table, index.metadata_files)
         placed = archive_stage.plan_channels(context, index)
     lines, notes = [], [*notes, *more]
+    spare = spare_stations(placed.plans, table)
     for plan in placed.plans:
-        channel, remarks = archive_stage.describe(plan, table)
+        channel, remarks = archive_stage.describe(plan, table, spare)
         notes += [*plan.notes, *remarks]
         first, last = (utc_text(channel.grid.time_ns(k)) for k in (channel.extent[0], channel.extent[1] - 1))
         samples = int(Placements.of(plan.placements).npts.sum())
@@ -284,6 +286,9 @@ def status_lines(config: Config, figure: Path | None = None) -> list[str]:
         lines.append(f"model      {name}: {', '.join(map(str, current.values()))}")
     index = archive_stage.known_index(context)
     spans = stored_spans(context, index)
+    if index is None and spans:  # the last words are on why it cannot be read
+        why = context.progress.said.removeprefix("scanning anew: ") or "the store has no index of its archive"
+        lines.append(f"note: {why}; what is available is told in whole chunks of about a day")
     lines += availability_lines(availability(spans))
     found = quarantine_table(context, index, [])
     _draw(figure, spans, [str(where) for where in found["where"]], str(place))

@@ -229,8 +229,15 @@ def test_how_long_workers_are_waited_for(kind: str, wait: float, seconds: float)
 
 @pytest.mark.parametrize("given", [["tls_ca"], ["tls_cert", "tls_key"]])
 def test_tls_is_given_whole(given: list[str]) -> None:
-    with pytest.raises(ConfigError, match="TLS needs tls_ca, tls_cert and tls_key; only"):
-        build_config({"cluster": dict.fromkeys(given, "x.pem")})
+    with pytest.raises(ConfigError) as caught:
+        build_config({"cluster": dict.fromkeys(given, "x.pem")}, "g.toml")
+    words = f"g.toml: cluster: TLS needs tls_ca, tls_cert and tls_key; only {' and '.join(given)} is given"
+    assert str(caught.value) == words  # and not the whole section
+
+
+def test_a_list_that_is_none_is_told_what_one_looks_like() -> None:
+    with pytest.raises(ConfigError, match=r"archive.paths = '/a': expected a list, for example \["):
+        build_config({"archive": {"paths": "/a"}})
 
 
 @pytest.mark.parametrize("key", ["prologue", "directives"])

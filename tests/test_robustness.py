@@ -705,7 +705,9 @@ def test_a_damaged_ledger_is_named_set_aside_and_its_units_done_again(
 
 def test_a_damaged_index_is_made_again(gravdask: Gravdask, archive: Path, store: Path) -> None:
     assert gravdask("convert", archive, "-o", store, "--serial").code == 0
+    assert "whole chunks" not in gravdask("status", "-o", store).text
     (store / "ledger" / "index.parquet").write_bytes(b"PAR1 rubbish")
+    gravdask("status", "-o", store).says("note: ", "index.parquet", "what is available is told in whole chunks")
     result = gravdask("convert", archive, "-o", store, "--serial")
     assert result.code == 0
     result.says("scanning anew", "nothing to do")

@@ -63,6 +63,10 @@ def _explain(error: ValidationError, where: str) -> str:
         key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
             lines.append(f"unknown key '{key}'{_suggestion(tuple(str(p) for p in fault['loc']))}")
+        elif isinstance(fault["input"], dict | BaseModel):  # a fault of several keys together names them itself
+            lines.append(f"{key}: {fault['msg'].removeprefix('Value error, ')}")
+        elif fault["type"] == "tuple_type":
+            lines.append(f'{key} = {masked(repr(fault["input"]))}: expected a list, for example ["..."]')
         else:
             lines.append(f"{key} = {masked(repr(fault['input']))}: {fault['msg'].removeprefix('Value error, ')}")
     return f"{where}: " + "; ".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,12 +28,22 @@ from gravdask.store.place import Place
 
 NEAR_SHOWN = 3
 """Entries of the station table that a note names at most."""
-NEAR_CODE = 0.75
-"""How alike station codes must be for a note to ask whether one was meant: LZH and LZH1, not LZH and LZX."""
+NEAR_CODE = 0.6
+"""How alike station codes must be for a note to name one: two letters of three."""
 
 
-def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]]:
-    """Join what files, metadata and a person say of a channel; gives notes on what is unknown or contradictory."""
+def describe(plan: ChannelPlan, table: StationTable, spare: Sequence[str] = ()) -> tuple[Channel, list[str]]:
+    """Join what files, metadata and a person say of a channel; gives notes on what is unknown or contradictory.
+
+    Parameters
+    ----------
+    plan
+        Of the channel.
+    table
+        All that is known of stations.
+    spare
+        Stations of the table without records (`spare_stations`), one of which may have been meant.
+    """
     place = locate_channel(plan, table)
     worth = calibrate_channel(plan, table)
     kind = _kind(plan, table, worth.quantity)
@@ -63,24 +73,30 @@ def describe(plan: ChannelPlan, table: StationTable) -> tuple[Channel, list[str]
     notes = [*place.notes, *worth.notes]
     if not channel.located and kind in MOTION:
         notes.append(
-            f"{plan.name}: no coordinates{_beside(plan.name, table)}, so no tide is subtracted and no earthquake "
-            "window predicted; give them with --stations (CSV, StationXML or dataless SEED) or in [[archive.channels]]"
+            f"{plan.name}: no coordinates{_beside(plan.name, table, spare)}, so no tide is subtracted and no "
+            "earthquake window predicted; give them with --stations (CSV, StationXML or dataless SEED) or in "
+            "[[archive.channels]]"
         )
     return channel, list(dict.fromkeys(notes))
 
 
-def _beside(name: str, table: StationTable) -> str:
+def spare_stations(plans: Iterable[ChannelPlan], table: StationTable) -> list[str]:
+    """Stations of a table with coordinates and without records, sorted."""
+    used = {ChannelId.parse(plan.name.split("@")[0]).station for plan in plans}
+    return sorted({e.station for e in table.entries if e.metadata.has_coordinates} - used)
+
+
+def _beside(name: str, table: StationTable, spare: Sequence[str]) -> str:
     """What the station table has that may have been meant for a channel that no entry fits, in words.
 
     Those of one network that is misnamed get the same words, so that they can be told as one.
     """
     channel = ChannelId.parse(name.split("@")[0])
-    placed = [entry for entry in table.entries if entry.metadata.has_coordinates]
-    own = [entry for entry in placed if entry.station == channel.station]
+    own = [e for e in table.entries if e.metadata.has_coordinates and e.station == channel.station]
     words = list(dict.fromkeys(f"only for {_differing(e, channel)}" for e in own if not e.fits(channel)))
-    like = get_close_matches(channel.station, sorted({e.station for e in placed}), NEAR_SHOWN, NEAR_CODE)
+    like = get_close_matches(channel.station, spare, NEAR_SHOWN, NEAR_CODE)
     if like and not own:
-        words = [f"under no such code; it has {', '.join(like)}"]
+        return f" (the station table has no {channel.station}; it has {', '.join(like)}, without records)"
     return f" (the station table has the station {' or '.join(words[:NEAR_SHOWN])})" if words else ""
 
 
@@ -187,8 +203,9 @@ def _different(
 ) -> list[_Described]:
     """Channels that the store does not describe as they are now; adds notes on them."""
     found = dict(context.channels)
+    spare = spare_stations(plans, table)
     for plan in plans:
-        channel, remarks = describe(plan, table)
+        channel, remarks = describe(plan, table, spare)
         notes += remarks
         known = context.channels.get(plan.name)
         if known is not None:

@@ -42,6 +42,7 @@ from gravdask.stages.archive import (
 )
 from gravdask.stages.base import Context
 from gravdask.stages.channels import Channel as StoreChannel
+from gravdask.stages.description import spare_stations
 from gravdask.stages.placement import ChannelPlan, Placement
 from gravdask.stages.stated import Stated
 from gravdask.store.layout import open_root
@@ -266,15 +267,21 @@ def test_a_changed_gain_redoes_noise_of_its_channel_and_converts_nothing(tmp_pat
             [("GD", "LSA", "10", None), ("GD", "LSA", "", "BHZ"), ("GD", "LSA", "", "BHZ")],
             "(the station table has the station only for location 10 or only for location --, channel BHZ), so",
         ),
-        ([("GD", "LSA1", None, None), ("GD", "KMI", None, None)], "under no such code; it has LSA1), so"),
-        ([("GD", "KMI", None, None)], "no coordinates, so"),
+        (
+            [("GD", "LSA1", None, None), ("GD", "KMI", None, None)],
+            "(the station table has no LSA; it has LSA1, without records), so",
+        ),
+        ([("GD", "LSB", None, None)], "(the station table has no LSA; it has LSB, without records), so"),
+        ([("GD", "KMI", None, None), ("GD", "LSC", None, None)], "no coordinates, so"),
     ],
 )
 def test_a_channel_without_coordinates_is_told_what_the_table_has_instead(
     entries: list[tuple[str, str, str | None, str | None]], words: str
 ) -> None:
     place = ChannelMetadata(30.0, 100.0, source="stations.csv")
-    channel, notes = describe(plan_of(("nm/s2",)), StationTable(StationEntry(*entry, place) for entry in entries))
+    table = StationTable(StationEntry(*entry, place) for entry in entries)
+    plan, other = plan_of(("nm/s2",)), plan_of(name="GD.LSC.00.LGZ")
+    channel, notes = describe(plan, table, spare_stations([plan, other], table))
     assert not channel.located
     assert [words in note for note in notes] == [True]
 
@@ -715,7 +722,7 @@ def test_several_station_files_and_the_archives_own(tmp_path: Path) -> None:
     channel, _ = describe(plan_of(), table)
     assert (channel.latitude, channel.calibrations[0].factor) == (29.61, 0.5)
     settings = build_config({"archive": {"stations": str(tmp_path / "none.csv")}}).archive
-    with pytest.raises(StationError, match="cannot be read"):
+    with pytest.raises(StationError, match="there is no such file"):
         station_table(settings)
 
 
