@@ -27,7 +27,7 @@ from gravdask.archive.naming import given_station, name_channels, station_from_n
 from gravdask.archive.number_rows import NumberRows, TimeForm, line_blocks, read_rows
 from gravdask.archive.reader import Source, read_head
 from gravdask.archive.row_traces import Rows, row_traces
-from gravdask.archive.text_rows import DEFAULT_FILLS, ColumnData, calendar_ns, cut_notes
+from gravdask.archive.text_rows import DEFAULT_FILLS, ColumnData, calendar_ns, cut_notes, decimal_notes
 from gravdask.archive.traces import ChannelId, Kind, Note, Trace, sanitise
 from gravdask.errors import NotThisFormatError
 from gravdask.grid import SECOND_NS, Rate
@@ -104,7 +104,7 @@ def _read_blocks(path: Path, file: BinaryIO, extents: list[Extent]) -> tuple[lis
             offsets = tokenise(extent.offsets.rstrip() or b"77777777", extent.line)[0]
         except RaggedTextError as error:
             raise DamagedFileError(path, error.line, error.what, "repair or remove the line") from error
-        notes += cut_notes(rows.cut_line)
+        notes += [*cut_notes(rows.cut_line), *decimal_notes(rows.lines, rows.columns, FILLS)]
         title = extent.title
         if ROW.match(title):  # rows where the instrument should be: lines were swapped or lost
             what = "a row stands before 77777777 and was left out"

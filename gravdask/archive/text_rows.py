@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,10 @@ from gravdask.grid import PHASE_TOLERANCE, SECOND_NS, Rate, utc_text
 
 DEFAULT_FILLS = (9999.999, 99999.999)
 """Values that stand for a missing sample in TSoft, GGP and IGETS files."""
+MANY_ROWS = 100
+"""Rows from which a column has a usual number of decimals."""
+FEW_ODD = 0.01
+"""Share of its numbers up to which those that have others are worth a note: whoever leaves off zeros has a tenth."""
 _LONGEST_WINDOW = 1 << 18
 """Rows that are held against the grid at once."""
 _POWERS = 10 ** np.arange(10, dtype=np.int64)
@@ -181,6 +185,24 @@ def _first_off_grid(times_ns: NDArray[np.int64], start: int, last: int, rate: Ra
 def cut_notes(line: int | None) -> list[Note]:
     """Remark on a last line that is cut off; none if there is no such line."""
     return [] if line is None else [Note("the last line is cut off and was left out", line, "fetch the file again")]
+
+
+def decimal_notes(lines: NDArray[np.int64], columns: Sequence[Decimals], fills: Collection[float] = ()) -> list[Note]:
+    """Remark on numbers with more or fewer decimals than nearly all others of their column: characters may be lost."""
+    notes = []
+    for column in columns:
+        if column.exponential or column.power.size < MANY_ROWS or column.power.min() == column.power.max():
+            continue
+        usual = int(np.bincount(-column.power.astype(np.int64).clip(max=0)).argmax())
+        odd = (column.power != -usual) & ~column.missing
+        if 0 < int(odd.sum()) <= FEW_ODD * odd.size:
+            odd &= ~column.equals_any(fills)
+        if 0 < int(odd.sum()) <= FEW_ODD * odd.size:
+            row = int(odd.argmax())
+            has = f"the first {max(0, -int(column.power[row]))} where {usual} are usual"
+            what = f"{int(odd.sum())} numbers have other decimals than the rest of their column, {has}"
+            notes.append(Note(what, int(lines[row]), "compare the line with the original: characters may be lost"))
+    return notes
 
 
 def clock_notes(times_ns: NDArray[np.int64], lines: NDArray[np.int64]) -> list[Note]:

@@ -21,7 +21,7 @@ from gravdask.archive.naming import given_station, kind_of, name_channels, stati
 from gravdask.archive.number_rows import TimeForm, line_blocks, read_rows
 from gravdask.archive.reader import Source, read_head
 from gravdask.archive.row_traces import Rows, row_traces
-from gravdask.archive.text_rows import DEFAULT_FILLS, calendar_ns, cut_notes, pack, second_ns
+from gravdask.archive.text_rows import DEFAULT_FILLS, calendar_ns, cut_notes, decimal_notes, pack, second_ns
 from gravdask.archive.traces import ChannelId, Kind, Note, Trace, sanitise
 from gravdask.errors import NotThisFormatError
 from gravdask.grid import SECOND_NS, Rate
@@ -223,6 +223,7 @@ def _read_rows(source: Source, layout: _Layout, file: BinaryIO) -> tuple[Rows, l
         what = f"by their names these columns are predictions, no records: {', '.join(layout.predicted)}"
         notes.append(Note(what, cure="state kind = 'other' for them in [[archive.channels]], or leave the file out"))
     fills = {*layout.fills, *DEFAULT_FILLS}
+    notes += decimal_notes(read.lines, read.columns, fills)
     columns = tuple(
         pack(column, fills, kind, unit)
         for column, kind, unit in zip(read.columns, layout.kinds, layout.units, strict=True)

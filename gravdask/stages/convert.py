@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gravdask.archive.damage import DamagedFileError
 from gravdask.archive.reader import ReadOptions
 from gravdask.archive.remote import UnreachableError, open_source
 from gravdask.archive.traces import Trace
@@ -199,7 +200,9 @@ def _merge_files(task: Task, merger: _Merger) -> list[dict[str, Any]]:
             cure = f"its days of {task.channel} stay as they are; run again when it can be read"
             problems.append({"where": path, "line": 0, "what": error.what, "cure": cure})
         except (ReadError, OSError) as error:
-            problems.append({"where": path, "line": 0, "what": str(error), "cure": f"left out of {task.channel}"})
+            # a damaged file's own words begin with its path, which is told anyway
+            line, what = (error.line or 0, error.what) if isinstance(error, DamagedFileError) else (0, str(error))
+            problems.append({"where": path, "line": line, "what": what, "cure": f"left out of {task.channel}"})
     merger.unread = [p for p in merger.unread if p.digest not in seen]
     return problems
 

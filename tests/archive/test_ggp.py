@@ -71,6 +71,22 @@ def test_end_without_marks_scale_factor_and_numbers_that_touch(tmp_path: Path) -
     assert "scale factor" in trace.notes[0].what
 
 
+@pytest.mark.parametrize(("number", "has"), [("-22.", 0), ("-22895", 0), ("-22.8", 1), ("-22.8951", 4)])
+def test_a_number_that_lost_characters_is_remarked_on(tmp_path: Path, number: str, has: int) -> None:
+    clean = [f"20200101 {n // 60:04d}{n % 60:02d} {-22.895 + n / 1000:10.3f}" for n in range(300)]
+    clean[40] = "20200101 000040  99999.999"
+    assert read_file(write(tmp_path, END + block(clean, "0")))[0].notes == ()
+    damaged = [*clean[:200], f"20200101 000320 {number}", *clean[201:]]
+    trace = read_file(write(tmp_path, END + block(damaged, "0")))[0]
+    (note,) = trace.notes
+    assert note.what.endswith(
+        f"1 numbers have other decimals than the rest of their column, the first {has} where 3 are usual"
+    )
+    assert note.line == 204
+    fewer = [f"20200101 {n // 60:04d}{n % 60:02d} {n / 10:g}" for n in range(300)]  # zeros are left off
+    assert read_file(write(tmp_path, END + block(fewer, "0")))[0].notes == ()
+
+
 def test_cut_last_line(tmp_path: Path) -> None:
     text = END + block(["20200101 000000 1.500", "20200101 000001 1.500", "20200101 000002 1.500"], "0")
     (trace,) = read_file(write(tmp_path, text[: text.rindex("0\n99999999")]))
