@@ -103,18 +103,18 @@ def record_bytes(head: bytes) -> int | None:
     return None
 
 
-def whole_by_records(path: Path) -> bool:
-    """Whether the records of a file, each of the length that it states, end where the file does."""
+def records_end(path: Path) -> int:
+    """Byte at which the whole records of a file end, each of the length that it states: its size, if it is sound."""
     size, at = path.stat().st_size, 0
     with path.open("rb") as file:
         while at < size:
             file.seek(at)
             head = file.read(_CHAIN_BYTES)
             length = record_bytes(head) if looks_like_mseed(head) else None
-            if length is None:
-                return False
+            if length is None or at + length > size:
+                break
             at += length
-    return at == size
+    return at
 
 
 def record_table(data: bytes, length: int) -> Records:

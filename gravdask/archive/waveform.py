@@ -24,7 +24,7 @@ from gravdask.archive.mseed_records import (
     record_bytes,
     record_pieces,
     record_table,
-    whole_by_records,
+    records_end,
 )
 from gravdask.archive.mseed_traces import PlainFile, Stretch, letters_fault, plain_file
 from gravdask.archive.naming import kind_of_code
@@ -133,9 +133,11 @@ def _through_obspy(source: Source, length: int | None, mseed: bool) -> tuple[lis
     if source.head_only and any(_head_dtype(trace) is None for trace in stream):
         stream, lost = _read_stream(path, head_only=False, known=mseed)
     one_length = mseed and {_mseed(trace, "record_length") for trace in stream} == {length}
-    if length and one_length and path.stat().st_size % length:  # obspy states that of a trace's first record only
-        one_length = not whole_by_records(path)
-    _refuse_damage(path, stream, lost, length if one_length else None)
+    end = size = path.stat().st_size
+    if length and one_length and size % length:  # obspy states that of a trace's first record only
+        end = records_end(path)
+        one_length = end != size
+    _refuse_damage(path, stream, lost, length if one_length else None, end)
     records = record_table(path.read_bytes(), length) if length and one_length else None
     if records is not None and (fault := displaced_record(records)):
         raise DamagedFileError(path, None, fault, f"{_ADVICE}, or cut that record out")
@@ -217,12 +219,23 @@ def _read_by_obspy(path: Path, *, head_only: bool, known: bool) -> Any:  # noqa:
         raise
 
 
-def _refuse_damage(path: Path, stream: list[Any], lost: list[str], length: int | None) -> None:
-    """Raise if records of a MiniSEED or AH file are incomplete or were left out, and say what is readable of it."""
+def _refuse_damage(path: Path, stream: list[Any], lost: list[str], length: int | None, end: int) -> None:
+    """Raise if records of a MiniSEED or AH file are incomplete or were left out, and say what is readable of it.
+
+    Parameters
+    ----------
+    length
+        Bytes of every record of a MiniSEED file; None if they differ.
+    end
+        Byte at which its whole records end.
+    """
     if fault := ah_fault(path, stream):
         raise DamagedFileError(path, None, fault, _ADVICE)
     size = path.stat().st_size
     samples = sum(trace.stats.npts for trace in stream)
+    if length and size - end >= length:
+        what = f"damaged MiniSEED of {size} bytes: no record begins at byte {end}, where the one before ends"
+        raise DamagedFileError(path, None, what, _ADVICE)
     if length and size % length:
         what = (
             f"MiniSEED cut off: {size} bytes end with {size % length} bytes of a record of {length}; "

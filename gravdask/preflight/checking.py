@@ -131,7 +131,11 @@ def findings_of(
         As in `preflight`.
     """
     if fault is not None:
-        yield fail("configuration", str(fault), "correct it; 'gravdask init ARCHIVE' writes one with every key")
+        yield fail(
+            "configuration",
+            str(fault),
+            "correct it; 'gravdask init ARCHIVE' in another folder writes one with every key",
+        )
     else:
         yield ok("configuration", "valid")
     if config is not None:

@@ -109,6 +109,14 @@ def test_cut_miniseed_is_refused_with_its_bytes(tmp_path: Path, left: int, head_
     assert f"the first {size // 512} records" in text
 
 
+def test_bytes_between_the_records_are_not_told_as_a_cut_end(tmp_path: Path) -> None:
+    path = save(tmp_path, wave(np.random.default_rng(0).integers(-(2**20), 2**20, 5000).astype(np.int32)), reclen=512)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1536] + bytes(100) + whole[1536:])
+    with pytest.raises(DamagedFileError, match="no record begins at byte 1536"):
+        read_file(path)
+
+
 @pytest.mark.parametrize("size", [0, 60, 300])
 def test_no_whole_record(tmp_path: Path, size: int) -> None:
     path = save(tmp_path, wave(np.arange(5000, dtype=np.int32)), reclen=512)
