@@ -63,15 +63,16 @@ def order_notes(records: Records) -> list[Note]:
         count = f"{len(steps)} records stand" if len(steps) > 1 else "a record stands"
         what = f"{count} behind later ones, the first {_place(records, min(steps))}; they are used as they are dated"
         notes.append(Note(what, cure="fetch the file again if that is not meant"))
-    for number in _strangers(records, kinds, alone):
+    strangers = _strangers(records, kinds, alone)
+    for number in strangers if len(strangers) == 1 else ():  # volumes of many channels have several that are meant
         what = f"{_place(records, number)} is the only one of {_channel(records, number)}; it is used as it stands"
         notes.append(Note(what, cure=CURE))
     for kind in np.unique(kinds):
-        notes += days_apart(records, np.flatnonzero(kinds == kind))
+        notes += _days_apart(records, np.flatnonzero(kinds == kind))
     return notes
 
 
-def days_apart(records: Records, mine: NDArray[np.intp]) -> list[Note]:
+def _days_apart(records: Records, mine: NDArray[np.intp]) -> list[Note]:
     """Remark on one record of many of a channel that lies more than a day from all others."""
     if mine.size <= USUAL:
         return []

@@ -114,8 +114,8 @@ def test_records_in_any_order_are_used_with_a_remark(tmp_path: Path) -> None:
 def test_channels_beside_each_other_and_gaps_are_nothing_to_remark_on(tmp_path: Path) -> None:
     short = VALUES[:60]
     pieces = [(60 * k, code) for k in range(12) if k != 5 for code in ("LGZ", "LGN", "LGE")]
-    found, notes = samples(save(tmp_path, *pieces, (0, "VM1"), values=short))
-    assert len(found) == (3 * 11 + 1) * 60
+    found, notes = samples(save(tmp_path, *pieces, (0, "LMZ"), (0, "LMN"), (0, "VM1"), values=short))
+    assert len(found) == (3 * 11 + 3) * 60
     assert notes == []
     days = [(86_400 * k, "LGZ") for k in range(12)]
     assert samples(save(tmp_path, *days, values=short))[1] == []
