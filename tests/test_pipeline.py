@@ -452,7 +452,7 @@ def test_a_channel_whose_last_file_went_away_is_emptied(network: SimulatedNetwor
 
 
 def test_what_came_from_a_folder_that_is_away_stays(network: SimulatedNetwork, tmp_path: Path) -> None:
-    """A disk that is not mounted looks like an empty or absent folder, and not one sample is lost for it."""
+    """A disk that is not mounted looks like an absent folder, and not one sample is lost for it."""
     one, two = tmp_path / "one", tmp_path / "two"
     shutil.copytree(network.archive / "2024" / "GD" / "LSA", one / "LSA")
     shutil.copytree(network.archive / "2024" / "GD" / "QZH", two / "QZH")
@@ -467,6 +467,25 @@ def test_what_came_from_a_folder_that_is_away_stays(network: SimulatedNetwork, t
     record = run(config, stages=("convert",))
     assert record.units_done == 0
     assert any(n.startswith(f"{one}: cannot be reached now") for n in record.notes)
+    shutil.copytree(tmp_path / "unmounted", two / "moved")
+    record = run(config, stages=("convert",))
+    assert record.units_done == 0
+    (note,) = [n for n in record.notes if "cannot be reached now" in n]
+    assert note.endswith(f'elsewhere in the archive: if it was moved, archive.forget = ["{one}"] drops the old place')
+    assert not any("content of another" in n for n in record.notes)
+    forgetful = with_keys(config, "archive", paths=[str(two)], forget=[str(one)])
+    assert not any("cannot be reached" in n for n in run(forgetful, stages=("convert",)).notes)
+    assert differing(full, stored(config.store_path)) == []
+
+
+def test_a_mount_point_without_its_disk_is_refused(network: SimulatedNetwork, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    shutil.copytree(network.archive / "2024" / "GD" / "LSA", one / "LSA")
+    shutil.copytree(network.archive / "2024" / "GD" / "QZH", two / "QZH")
+    config = with_keys(configure(one, tmp_path / "s.zarr", network), "archive", paths=[str(one), str(two)])
+    run(config, stages=("convert",))
+    full = stored(config.store_path)
+    shutil.rmtree(one)
     one.mkdir()
     with pytest.raises(ReadError, match=r"all 5 record files .* is the disk mounted"):
         run(config, stages=("convert",))

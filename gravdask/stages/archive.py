@@ -30,7 +30,7 @@ from gravdask.stages.base import Context
 from gravdask.stages.description import create_channels, describe, evidence, link_pressure, trim_extents
 from gravdask.stages.index_file import load_index, save_index
 from gravdask.stages.placement import ChannelPlan, whole_archive
-from gravdask.stages.scanning import Share, duplicate_notes, examples, removal_notes, spread, teller
+from gravdask.stages.scanning import Share, absence_notes, duplicate_notes, examples, removal_notes, spread, teller
 from gravdask.stages.selection import matches
 from gravdask.stages.stated import Stated, check_entries, corrected, load_log
 from gravdask.stages.trace_table import TraceTable
@@ -237,11 +237,8 @@ def scan_archive(
         save_index(place, index)
     if keep and alone:
         Board.take_down(context.store)  # that of jobs that shared the files
-    notes = [
-        f"{root}: cannot be reached now; what came from it is kept as it is (drop it for good with archive.forget)"
-        for root in absent
-    ]
-    return index, [*notes, *removal_notes(previous, index), *duplicate_notes(index)]
+    told = [*absence_notes(index, absent), *removal_notes(previous, index), *duplicate_notes(index, absent)]
+    return index, told
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain, islice, pairwise
 from typing import Any
 
+import numpy as np
+
 from gravdask.archive.damage import Problem
 from gravdask.archive.index import ArchiveIndex, MapFunction, Progress
 from gravdask.archive.index_diff import diff
 from gravdask.archive.inspect_file import TRACE_COLUMNS, FileReport, FileTask, failed_report, inspect_files
+from gravdask.archive.locations import within
 from gravdask.archive.walk import FoundFile
 from gravdask.execution import Failure, Runner
 from gravdask.progress import LINE_SECONDS
@@ -174,9 +178,29 @@ def removal_notes(previous: ArchiveIndex | None, index: ArchiveIndex) -> list[st
     return [f"{len(gone)} files of the last scan are gone, and what came from them leaves the store: {examples(gone)}"]
 
 
-def duplicate_notes(index: ArchiveIndex) -> list[str]:
-    """Say which files have the content of another."""
-    twice = [f"{one} = {other}" for one, other in index.duplicates()]
+def absence_notes(index: ArchiveIndex, absent: Sequence[str]) -> list[str]:
+    """Say which folders of the archive cannot be reached, and whether their files stand elsewhere in it now."""
+    files = index.files[np.isin(index.files["file"].to_numpy(), index.traces["file"].to_numpy())]
+    reached = set(files["digest"][~files["root"].isin(absent)])
+    notes = []
+    for root in absent:
+        mine = files["digest"][files["root"] == root]
+        if len(mine) and mine.isin(reached).all():
+            cure = f"if it was moved, archive.forget = [{json.dumps(root)}] drops the old place"
+            what = f"all its {len(mine)} files stand elsewhere in the archive: {cure}"
+        else:
+            what = "what came from it is kept as it is (drop it for good with archive.forget)"
+        notes.append(f"{root}: cannot be reached now; {what}")
+    return notes
+
+
+def duplicate_notes(index: ArchiveIndex, absent: Sequence[str] = ()) -> list[str]:
+    """Say which files have the content of another, but for those in folders that cannot be reached."""
+    twice = [
+        f"{one} = {other}"
+        for one, other in index.duplicates()
+        if not any(within(path, root) for path in (one, other) for root in absent)
+    ]
     return [f"{len(twice)} files have the content of another, each is used once: {examples(twice)}"] if twice else []
 
 
