@@ -19,6 +19,7 @@ from gravdask.config import ClusterConfig, Config
 from gravdask.errors import GravdaskError
 from gravdask.execution import Failure
 from gravdask.execution.clusters import Link, connect
+from gravdask.execution.quiet import quiet
 from gravdask.execution.share import worker_memory
 from gravdask.execution.units import WORKER_ENVIRONMENT
 from gravdask.preflight.batch import ask
@@ -234,7 +235,8 @@ def _looks(client: Any, config: Config, archive: tuple[str, ...], addresses: lis
             mine.write(text)
             question = Question(mine, theirs, archive, config.cluster.scratch, SEEN_SECONDS)
             asked = time.time()
-            answers = limited(partial(client.run, look, question, workers=[address]), ANSWER_SECONDS)
+            with quiet("distributed.scheduler", "broadcast to"):  # a worker that died is a finding
+                answers = limited(partial(client.run, look, question, workers=[address]), ANSWER_SECONDS)
             back = time.time()
             if isinstance(answers, Failure):
                 found.append(fail(f"worker {address}", f"gives no answer ({answers.reason})", "look at what it prints"))
