@@ -14,7 +14,7 @@ from gravdask.errors import ExecutionError
 from gravdask.execution import interrupts
 from gravdask.execution.certificates import check_certificates, no_answer
 from gravdask.execution.jobs import start_jobs
-from gravdask.execution.quiet import quiet
+from gravdask.execution.quiet import quiet, start_quiet_tracker
 from gravdask.execution.share import worker_count, worker_memory
 from gravdask.execution.units import CALM, WORKER_ENVIRONMENT
 
@@ -105,6 +105,7 @@ def _local(settings: ClusterConfig, stack: ExitStack, say: Callable[[str], None]
     stack.enter_context(dask.config.set(keys))
     # On a loaded machine that is how a run ends well.
     stack.enter_context(quiet("distributed.nanny", "Worker process still alive after"))
+    start_quiet_tracker()
     workers = worker_count(settings)
     security = security_of(settings)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -35,3 +36,24 @@ def quiet(logger: str, *beginnings: str, inside: str = "") -> Iterator[None]:
         yield
     finally:
         log.removeFilter(keep)
+
+
+def start_quiet_tracker() -> None:
+    """Start Python's tracker of semaphores so that it removes what a run that was stopped has left without a word.
+
+    It outlives the client, and its warning would stand behind the sentence that the run ends with. One that runs
+    already, as in a notebook, stays as it is.
+    """
+    if os.name != "posix":  # nothing is tracked elsewhere
+        return
+    from multiprocessing import resource_tracker
+
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker"]))
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
