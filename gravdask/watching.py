@@ -133,12 +133,17 @@ def _running(state: State) -> list[str]:
     return lines
 
 
+def _to_do(stage: State) -> int:
+    """Units of a stage that was planned which were not up to date."""
+    return int(stage["units"] - (stage["skipped"] or 0))
+
+
 def _progress(stage: State) -> str:
     """How far a stage is."""
     if stage["units"] is None:
         return f"{stage['stage']}: {'at work' if stage['stage'] in WHOLE_STAGES else 'looking at what there is to do'}"
     through = stage["done"] + stage["quarantined"]
-    text = f"{stage['stage']}: {through} of {stage['units'] - (stage['skipped'] or 0)} units"
+    text = f"{stage['stage']}: {through} of {_to_do(stage)} units"
     if stage["skipped"]:
         text += f" ({stage['skipped']} more were up to date)"
     if stage["state"] != "running":
@@ -198,7 +203,7 @@ def _cut(stage: State) -> str:
     """What a stage that was stopped had not done yet."""
     if stage["units"] is None:
         return ", not finished"
-    left = stage["units"] - (stage["skipped"] or 0) - stage["done"] - stage["quarantined"]
+    left = _to_do(stage) - stage["done"] - stage["quarantined"]
     return f", {left} left to do" if left > 0 else ", stopped before their results were joined"
 
 

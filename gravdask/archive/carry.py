@@ -68,8 +68,7 @@ def refuse_emptied(index: ArchiveIndex, previous: ArchiveIndex | None) -> None:
 
 def _records(index: ArchiveIndex) -> dict[str, int]:
     """Number of files with records below each root."""
-    holding = index.files[index.files["file"].isin(index.traces["file"].unique())]
-    return {str(root): int(count) for root, count in holding["root"].value_counts().items()}
+    return {str(root): int(count) for root, count in index.recording()["root"].value_counts().items()}
 
 
 def carry_over(index: ArchiveIndex, previous: ArchiveIndex | None, absent: Sequence[str]) -> ArchiveIndex:

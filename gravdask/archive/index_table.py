@@ -85,10 +85,13 @@ class ArchiveIndex:
         """Where each file is, in the order of the table."""
         return join_all(self.files["root"].tolist(), self.files["path"].tolist())
 
+    def recording(self) -> pd.DataFrame:
+        """Rows of the files that hold records."""
+        return self.files[np.isin(self.files["file"].to_numpy(), self.traces["file"].to_numpy())]
+
     def duplicates(self) -> list[tuple[str, str]]:
         """Files with records that have the content of another, and that other one, which is used instead."""
-        held = np.isin(self.files["file"].to_numpy(), self.traces["file"].to_numpy())
-        rows = self.files[held]
+        rows = self.recording()
         rows = rows[rows["digest"].duplicated(keep=False)]
         where = sorted((d, join(r, p)) for d, r, p in zip(rows["digest"], rows["root"], rows["path"], strict=True))
         first: dict[str, str] = {}

@@ -10,8 +10,6 @@ from functools import partial
 from itertools import chain, islice, pairwise
 from typing import Any
 
-import numpy as np
-
 from gravdask.archive.damage import Problem
 from gravdask.archive.index import ArchiveIndex, MapFunction, Progress
 from gravdask.archive.index_diff import diff
@@ -180,7 +178,7 @@ def removal_notes(previous: ArchiveIndex | None, index: ArchiveIndex) -> list[st
 
 def absence_notes(index: ArchiveIndex, absent: Sequence[str]) -> list[str]:
     """Say which folders of the archive cannot be reached, and whether their files stand elsewhere in it now."""
-    files = index.files[np.isin(index.files["file"].to_numpy(), index.traces["file"].to_numpy())]
+    files = index.recording()
     reached = set(files["digest"][~files["root"].isin(absent)])
     notes = []
     for root in absent:
